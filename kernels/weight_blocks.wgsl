@@ -1,0 +1,267 @@
+// The two ops that read a weight matrix, with the decoder of every block type of GGUF:
+//   linear    y[t, n] = sum over k of W[n, k] * x[t, k]  (+ bias[n])
+//   get_rows  y[t, k] = W[id[t], k]
+// W: n k, rows of whole blocks, each block padded to whole u32 words (src/engine/weights.ts says where the padding goes).
+// One decoder serves both, so that they cannot differ; BLOCK_TYPE is a pipeline constant, so only one decoder is compiled in.
+//
+// Order of a sum: 32 terms make a block; term i belongs to lane i mod 4; lanes add up as (0 + 2) + (1 + 3); the blocks are
+// added in order to one f32. It depends on nothing else: not on WIDTH, not on TILE, not on how many tokens there are.
+
+override BLOCK_TYPE: u32;      // GGUF's number of the type
+override COLUMNS: u32;         // k
+override ROW_WORDS: u32;       // words from one row of W to the next
+override WIDTH: u32 = 8;       // threads of a workgroup, one row of W each
+override TILE: u32 = 1;        // tokens of a thread: 1 or 4
+
+const F32 = 0u; const F16 = 1u; const Q4_0 = 2u; const Q4_1 = 3u; const Q5_0 = 6u; const Q5_1 = 7u; const Q8_0 = 8u;
+const Q2_K = 10u; const Q3_K = 11u; const Q4_K = 12u; const Q5_K = 13u; const Q6_K = 14u; const IQ4_NL = 20u; const BF16 = 30u;
+
+struct Shape {
+  tokens: u32,
+  rows: u32,       // rows of W bound here: all, or a slice where W exceeds the binding limit
+  first_row: u32,  // of the slice
+  all_rows: u32,   // n
+  has_bias: u32,
+}
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+@group(0) @binding(1) var<storage, read> weight: array<u32>;
+@group(0) @binding(2) var<storage, read> x: array<f32>;          // linear: token k
+@group(0) @binding(2) var<storage, read> ids: array<u32>;        // get_rows: token
+@group(0) @binding(3) var<storage, read> bias: array<f32>;       // linear: n
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;    // linear: token n; get_rows: token k
+
+// 32 consecutive weights of a row.
+alias Block = array<vec4f, 8>;
+
+// The half in the low 16 bits, exactly, subnormals too: WGSL's own conversion may flush them.
+fn half(bits: u32) -> f32 {
+  let exponent = (bits >> 10u) & 31u;
+  let mantissa = bits & 1023u;
+  let sign = (bits & 0x8000u) << 16u;
+  let biased = select(exponent + 112u, 255u, exponent == 31u);
+  let normal = bitcast<f32>(sign | (biased << 23u) | (mantissa << 13u));
+  let subnormal = bitcast<f32>(sign | bitcast<u32>(f32(mantissa) * 5.9604644775390625e-8)); // 2^-24
+  return select(normal, subnormal, exponent == 0u);
+}
+
+fn low_half(word: u32) -> f32 { return half(word & 0xffffu); }
+fn high_half(word: u32) -> f32 { return half(word >> 16u); }
+
+fn bytes(word: u32) -> vec4f { return vec4f(unpack4xU8(word)); }
+
+// One of the four bytes of a word.
+fn byte(word: u32, i: u32) -> u32 { return (word >> (8u * i)) & 255u; }
+
+// Four neighbouring bits, one to each byte, shifted to bit 4.
+fn fifth_bits(qh: u32, first: u32) -> u32 {
+  let four = qh >> first;
+  return ((four & 1u) << 4u) | ((four & 2u) << 11u) | ((four & 4u) << 18u) | ((four & 8u) << 25u);
+}
+
+fn code(index: u32) -> f32 {
+  const values = array<f32, 16>(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113);
+  return values[index];
+}
+fn codes(four: u32) -> vec4f {
+  return vec4f(code(four & 15u), code((four >> 8u) & 15u), code((four >> 16u) & 15u), code(four >> 24u));
+}
+
+// F32, F16, BF16: no blocks; beyond the row's end 0.
+fn plain(row: u32, block: u32) -> Block {
+  var out: Block;
+  for (var i = 0u; i < 32u; i++) {
+    let k = block * 32u + i;
+    if (k < COLUMNS) {
+      var value: f32;
+      if (BLOCK_TYPE == F32) {
+        value = bitcast<f32>(weight[row + k]);
+      } else {
+        let bits = (weight[row + k / 2u] >> (16u * (k & 1u))) & 0xffffu;
+        if (BLOCK_TYPE == F16) { value = half(bits); } else { value = bitcast<f32>(bits << 16u); }
+      }
+      out[i / 4u][i & 3u] = value;
+    }
+  }
+  return out;
+}
+
+// Q4_0, Q4_1, Q5_0, Q5_1, IQ4_NL: byte j holds element j in its low half and element j + 16 in its high half.
+// Words: d (and m in its high half), [qh], 4 words of nibbles.
+fn nibbles(at: u32) -> Block {
+  let fifth = BLOCK_TYPE == Q5_0 || BLOCK_TYPE == Q5_1;
+  let head = weight[at];
+  let d = low_half(head);
+  var m = 0.0;
+  if (BLOCK_TYPE == Q4_1 || BLOCK_TYPE == Q5_1) { m = high_half(head); }
+  var qh = 0u;
+  if (fifth) { qh = weight[at + 1u]; }
+  let zero = select(select(0.0, 8.0, BLOCK_TYPE == Q4_0), 16.0, BLOCK_TYPE == Q5_0);
+  let qs = at + select(1u, 2u, fifth);
+  var out: Block;
+  for (var i = 0u; i < 4u; i++) {
+    let word = weight[qs + i];
+    var low = word & 0x0f0f0f0fu;
+    var high = (word >> 4u) & 0x0f0f0f0fu;
+    if (BLOCK_TYPE == IQ4_NL) {
+      out[i] = codes(low) * d;
+      out[i + 4u] = codes(high) * d;
+    } else {
+      if (fifth) {
+        low |= fifth_bits(qh, 4u * i);
+        high |= fifth_bits(qh, 4u * i + 16u);
+      }
+      out[i] = (bytes(low) - zero) * d + m;
+      out[i + 4u] = (bytes(high) - zero) * d + m;
+    }
+  }
+  return out;
+}
+
+// Words: d, 8 words of signed bytes.
+fn q8_0(at: u32) -> Block {
+  let d = low_half(weight[at]);
+  var out: Block;
+  for (var i = 0u; i < 8u; i++) { out[i] = vec4f(unpack4xI8(weight[at + 1u + i])) * d; }
+  return out;
+}
+
+// Words: scales 0-3 (low nibble scale, high nibble min; 16 elements each), qs 4-19, d and dmin 20. s: sub-block of 32.
+fn q2_k(at: u32, s: u32) -> Block {
+  let d = low_half(weight[at + 20u]);
+  let dmin = high_half(weight[at + 20u]);
+  var out: Block;
+  for (var i = 0u; i < 8u; i++) {
+    let k = 2u * s + i / 4u;
+    let scale = byte(weight[at + k / 4u], k & 3u);
+    let q = (weight[at + 4u + 8u * (s / 4u) + i] >> (2u * (s & 3u))) & 0x03030303u;
+    out[i] = bytes(q) * (d * f32(scale & 15u)) - dmin * f32(scale >> 4u);
+  }
+  return out;
+}
+
+// Words: hmask 0-7 (bit s; clear subtracts 4), qs 8-23, scales 24-26 (6 bits each, minus 32), d 27.
+fn q3_k(at: u32, s: u32) -> Block {
+  let d = low_half(weight[at + 27u]);
+  var out: Block;
+  for (var i = 0u; i < 8u; i++) {
+    let k = 2u * s + i / 4u;
+    let low = (byte(weight[at + 24u + (k & 7u) / 4u], k & 3u) >> select(4u, 0u, k < 8u)) & 15u;
+    let high = (byte(weight[at + 26u], k & 3u) >> (2u * (k / 4u))) & 3u;
+    let scale = d * (f32(low | (high << 4u)) - 32.0);
+    let q = (weight[at + 8u + 8u * (s / 4u) + i] >> (2u * (s & 3u))) & 0x03030303u;
+    let keep = (weight[at + i] >> s) & 0x01010101u;
+    out[i] = (bytes(q | (keep << 2u)) - 4.0) * scale;
+  }
+  return out;
+}
+
+// Words: d and dmin 0, twelve bytes of 6-bit scales and mins 1-3, (Q5_K: qh 4-11, bit s), qs; two sub-blocks share 8 words.
+fn q4_k_or_q5_k(at: u32, s: u32) -> Block {
+  let j = s & 3u;
+  let a = byte(weight[at + 1u], j);
+  let b = byte(weight[at + 2u], j);
+  let c = byte(weight[at + 3u], j);
+  let scale = select((c & 15u) | ((a >> 6u) << 4u), a & 63u, s < 4u);
+  let min = select((c >> 4u) | ((b >> 6u) << 4u), b & 63u, s < 4u);
+  let d = low_half(weight[at]) * f32(scale);
+  let m = high_half(weight[at]) * f32(min);
+  let qs = at + select(4u, 12u, BLOCK_TYPE == Q5_K) + 8u * (s / 2u);
+  var out: Block;
+  for (var i = 0u; i < 8u; i++) {
+    var q = (weight[qs + i] >> (4u * (s & 1u))) & 0x0f0f0f0fu;
+    if (BLOCK_TYPE == Q5_K) { q |= ((weight[at + 4u + i] >> s) & 0x01010101u) << 4u; }
+    out[i] = bytes(q) * d - m;
+  }
+  return out;
+}
+
+// Words: ql 0-31, qh 32-47, signed scales 48-51 (16 elements each), d 52; two halves of 128 elements, four quarters each.
+fn q6_k(at: u32, s: u32) -> Block {
+  let d = low_half(weight[at + 52u]);
+  let part = s / 4u;
+  let quarter = s & 3u;
+  var out: Block;
+  for (var i = 0u; i < 8u; i++) {
+    let k = 2u * s + i / 4u;
+    let scale = unpack4xI8(weight[at + 48u + k / 4u])[k & 3u];
+    let low = (weight[at + 16u * part + 8u * (quarter & 1u) + i] >> (4u * (quarter >> 1u))) & 0x0f0f0f0fu;
+    let high = (weight[at + 32u + 8u * part + i] >> (2u * quarter)) & 0x03030303u;
+    out[i] = (bytes(low | (high << 4u)) - 32.0) * (d * f32(scale));
+  }
+  return out;
+}
+
+// Weights 32 block ... 32 block + 31 of the row that starts at word `row`.
+fn decode(row: u32, block: u32) -> Block {
+  switch (BLOCK_TYPE) {
+    case F32, F16, BF16 { return plain(row, block); }
+    case Q4_0, Q4_1, IQ4_NL { return nibbles(row + block * 5u); }
+    case Q5_0, Q5_1 { return nibbles(row + block * 6u); }
+    case Q8_0 { return q8_0(row + block * 9u); }
+    case Q2_K { return q2_k(row + (block / 8u) * 21u, block & 7u); }
+    case Q3_K { return q3_k(row + (block / 8u) * 28u, block & 7u); }
+    case Q4_K { return q4_k_or_q5_k(row + (block / 8u) * 36u, block & 7u); }
+    case Q5_K { return q4_k_or_q5_k(row + (block / 8u) * 44u, block & 7u); }
+    case Q6_K { return q6_k(row + (block / 8u) * 53u, block & 7u); }
+    default { return Block(); }
+  }
+}
+
+// Four neighbouring elements of x, 0 beyond the end of the row.
+fn inputs(row: u32, k: u32) -> vec4f {
+  if (COLUMNS % 4u == 0u) {
+    if (k >= COLUMNS) { return vec4f(); }
+    return vec4f(x[row + k], x[row + k + 1u], x[row + k + 2u], x[row + k + 3u]);
+  }
+  var out: vec4f;
+  for (var i = 0u; i < 4u; i++) { if (k + i < COLUMNS) { out[i] = x[row + k + i]; } }
+  return out;
+}
+
+fn block_sum(w: Block, row: u32, block: u32) -> f32 {
+  var lanes = vec4f();
+  for (var i = 0u; i < 8u; i++) { lanes += w[i] * inputs(row, block * 32u + 4u * i); }
+  return (lanes.x + lanes.z) + (lanes.y + lanes.w);
+}
+
+@compute @workgroup_size(WIDTH)
+fn linear(@builtin(global_invocation_id) id: vec3u) {
+  let row = id.x;
+  if (row >= shape.rows) { return; }
+  let n = shape.first_row + row;
+  let token = id.y * TILE;
+  let blocks = (COLUMNS + 31u) / 32u;
+  let last = shape.tokens - 1u;
+  var sums = vec4f();
+  for (var block = 0u; block < blocks; block++) {
+    let w = decode(row * ROW_WORDS, block);
+    sums.x += block_sum(w, token * COLUMNS, block);
+    if (TILE == 4u) {
+      sums.y += block_sum(w, min(token + 1u, last) * COLUMNS, block);
+      sums.z += block_sum(w, min(token + 2u, last) * COLUMNS, block);
+      sums.w += block_sum(w, min(token + 3u, last) * COLUMNS, block);
+    }
+  }
+  if (shape.has_bias == 1u) { sums += bias[n]; }
+  y[token * shape.all_rows + n] = sums.x;
+  if (TILE == 4u) {
+    if (token + 1u <= last) { y[(token + 1u) * shape.all_rows + n] = sums.y; }
+    if (token + 2u <= last) { y[(token + 2u) * shape.all_rows + n] = sums.z; }
+    if (token + 3u <= last) { y[(token + 3u) * shape.all_rows + n] = sums.w; }
+  }
+}
+
+@compute @workgroup_size(WIDTH)
+fn get_rows(@builtin(global_invocation_id) id: vec3u) {
+  let block = id.x;
+  let token = id.y;
+  if (block * 32u >= COLUMNS) { return; }
+  let row = ids[token] - shape.first_row; // wraps to a huge number below the slice
+  if (row >= shape.rows) { return; }
+  let w = decode(row * ROW_WORDS, block);
+  for (var i = 0u; i < 32u; i++) {
+    let k = block * 32u + i;
+    if (k < COLUMNS) { y[token * COLUMNS + k] = w[i / 4u][i & 3u]; }
+  }
+}

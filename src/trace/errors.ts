@@ -1,0 +1,9 @@
+/** Errors that are the user's to mend: one line with the thing, the numbers and the remedy. The command line prints it and exits with 2. */
+export class InputError extends Error {
+  override name = "InputError";
+}
+
+/** A trace file or record that cannot be read or written. */
+export class TraceError extends InputError {
+  override name = "TraceError";
+}

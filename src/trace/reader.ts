@@ -1,0 +1,224 @@
+/**
+ * Reads a trace, whole or partial. Facts and statistics of every record are kept in an index; sketches and values are read
+ * from the file when asked for, one batch at a time, so memory does not grow with the file.
+ */
+import { type FileHandle, open } from "node:fs/promises";
+import { AsyncRecordBatchFileReader, type RecordBatch, RecordBatchReader } from "apache-arrow";
+import { TraceError } from "./errors.ts";
+import { FORMAT_VERSION, type Manifest, manifestSchema, type TraceRecord } from "./record.ts";
+import { type ColumnName, type Columns, COLUMNS, MANIFEST_KEY, VERSION_KEY } from "./schema.ts";
+
+/** A record without its sketch and values. */
+export type RecordSummary = Omit<TraceRecord, "sketch" | "values"> & {
+  readonly hasSketch: boolean;
+  readonly hasValues: boolean;
+};
+
+const MAGIC = "ARROW1";
+
+export class Trace {
+  readonly path: string;
+  readonly manifest: Manifest;
+  /** True if the file was never finished: it ends with its last whole batch. */
+  readonly partial: boolean;
+  readonly records: readonly RecordSummary[];
+  readonly #places: readonly { batch: number; row: number }[];
+  readonly #batch: (index: number) => Promise<RecordBatch<Columns>>;
+  readonly #handle: FileHandle;
+
+  private constructor(path: string, handle: FileHandle, content: Content) {
+    this.path = path;
+    this.#handle = handle;
+    this.manifest = content.manifest;
+    this.partial = content.partial;
+    this.records = content.records;
+    this.#places = content.places;
+    this.#batch = content.batch;
+  }
+
+  /** Opens a trace file. Throws TraceError where it is not one, or is of another version, or holds no record. */
+  static async open(path: string): Promise<Trace> {
+    let handle: FileHandle;
+    try {
+      handle = await open(path, "r");
+    } catch {
+      throw new TraceError(`${path}: no such file; make a trace with: faultline trace MODEL -p TEXT -o ${path}`);
+    }
+    try {
+      return new Trace(path, handle, await readContent(path, handle));
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+  }
+
+  /** The record at an index of `records`, with its sketch and values. */
+  async load(index: number): Promise<TraceRecord> {
+    const summary = this.records[index];
+    const place = this.#places[index];
+    if (summary === undefined || place === undefined) throw new Error(`record ${index} of ${this.records.length}`);
+    const { hasSketch: _sketch, hasValues: _values, ...facts } = summary;
+    const batch = await this.#batch(place.batch);
+    return {
+      ...facts,
+      sketch: numbers(batch, "sketch", place.row) ?? new Float32Array(0),
+      values: numbers(batch, "values", place.row),
+    };
+  }
+
+  close(): Promise<void> {
+    return this.#handle.close();
+  }
+}
+
+interface Content {
+  readonly manifest: Manifest;
+  readonly partial: boolean;
+  readonly records: RecordSummary[];
+  readonly places: { batch: number; row: number }[];
+  readonly batch: (index: number) => Promise<RecordBatch<Columns>>;
+}
+
+async function readContent(path: string, handle: FileHandle): Promise<Content> {
+  const { size } = await handle.stat();
+  const ends = Buffer.alloc(12);
+  await handle.read(ends, 0, 6, 0);
+  if (size >= 12) await handle.read(ends, 6, 6, size - 6);
+  if (ends.toString("latin1", 0, 6) !== MAGIC) {
+    throw new TraceError(`${path}: not a trace (an Arrow file starts with ${MAGIC}); traces are made by faultline trace`);
+  }
+  const partial = ends.toString("latin1", 6, 12) !== MAGIC;
+  return partial ? readPartial(path, handle, size) : readWhole(path, handle);
+}
+
+async function readWhole(path: string, handle: FileHandle): Promise<Content> {
+  // The reader closes what it is given; the handle stays ours.
+  const borrowed = Object.create(handle, { close: { value: async () => undefined } }) as FileHandle;
+  const reader = (await RecordBatchReader.from(borrowed)) as unknown as AsyncRecordBatchFileReader<Columns>;
+  try {
+    await reader.open({ autoDestroy: false });
+  } catch (error) {
+    throw new TraceError(`${path}: not a readable Arrow file (${(error as Error).message}); make the trace again`);
+  }
+  const manifest = manifestFrom(path, reader.schema.metadata, reader.schema.fields.map((field) => field.name));
+  let cached: { index: number; batch: RecordBatch<Columns> } | undefined;
+  const batch = async (index: number) => {
+    if (cached?.index !== index) {
+      const read = await reader.readRecordBatch(index);
+      if (read === null) throw new TraceError(`${path}: batch ${index} cannot be read; make the trace again`);
+      cached = { index, batch: read };
+    }
+    return cached.batch;
+  };
+  const content: Content = { manifest, partial: false, records: [], places: [], batch };
+  for (let index = 0; index < reader.numRecordBatches; index++) indexBatch(content, await batch(index), index);
+  if (content.records.length === 0) throw new TraceError(`${path}: holds no record; make the trace again`);
+  return content;
+}
+
+/** A file without its end is Arrow's stream format after the first eight bytes: read on until it breaks off. */
+async function readPartial(path: string, handle: FileHandle, size: number): Promise<Content> {
+  const bytes = new Uint8Array(size);
+  await handle.read(bytes, 0, size, 0);
+  const batches: RecordBatch<Columns>[] = [];
+  let manifest: Manifest | undefined;
+  try {
+    const reader = RecordBatchReader.from(bytes.subarray(8)) as RecordBatchReader<Columns>;
+    reader.open();
+    manifest = manifestFrom(path, reader.schema.metadata, reader.schema.fields.map((field) => field.name));
+    for (const batch of reader) {
+      if (!isWhole(batch)) break;
+      batches.push(batch);
+    }
+  } catch (error) {
+    if (error instanceof TraceError) throw error;
+  }
+  if (manifest === undefined || batches.length === 0) {
+    throw new TraceError(`${path}: broke off before its first batch (${size} bytes); make the trace again`);
+  }
+  const batch = async (index: number) => {
+    const found = batches[index];
+    if (found === undefined) throw new Error(`batch ${index} of ${batches.length}`);
+    return found;
+  };
+  const content: Content = { manifest, partial: true, records: [], places: [], batch };
+  batches.forEach((each, index) => {
+    indexBatch(content, each, index);
+  });
+  return content;
+}
+
+/** Arrow's stream reader hands out a batch whose body is cut short: the last column then has fewer numbers than its offsets say. */
+function isWhole(batch: RecordBatch<Columns>): boolean {
+  const values = batch.getChild("values")?.data[0];
+  const child = values?.children[0];
+  const last = values?.valueOffsets[batch.numRows];
+  return child !== undefined && last !== undefined && child.values.length >= last;
+}
+
+function manifestFrom(path: string, metadata: Map<string, string>, columns: readonly string[]): Manifest {
+  const version = metadata.get(VERSION_KEY);
+  if (version === undefined) throw new TraceError(`${path}: an Arrow file, but not a trace (no ${VERSION_KEY} in its metadata)`);
+  if (version !== FORMAT_VERSION) {
+    throw new TraceError(`${path}: format version ${version}, this program reads ${FORMAT_VERSION}; make the trace again`);
+  }
+  const missing = Object.keys(COLUMNS).filter((name) => !columns.includes(name));
+  if (missing.length > 0) throw new TraceError(`${path}: lacks the column ${missing[0]}; see docs/trace-format.md`);
+  let json: unknown;
+  try {
+    json = JSON.parse(metadata.get(MANIFEST_KEY) ?? "");
+  } catch {
+    throw new TraceError(`${path}: ${MANIFEST_KEY} is not JSON; see docs/trace-format.md`);
+  }
+  const parsed = manifestSchema.safeParse(json);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    throw new TraceError(`${path}: manifest ${issue?.path.join(".")}: ${issue?.message}; see docs/trace-format.md`);
+  }
+  return parsed.data;
+}
+
+function numbers(batch: RecordBatch<Columns>, name: "row_rms" | "sketch" | "values", row: number): Float32Array | null {
+  const list = batch.getChild(name)?.get(row);
+  return list ? (list.toArray() as Float32Array) : null;
+}
+
+function indexBatch(content: Content, batch: RecordBatch<Columns>, index: number): void {
+  const get = <T>(name: ColumnName, row: number) => batch.getChild(name)?.get(row) as T;
+  for (let row = 0; row < batch.numRows; row++) {
+    const number = (name: ColumnName) => get<number>(name, row);
+    const text = (name: ColumnName) => get<string>(name, row);
+    const rowRms = numbers(batch, "row_rms", row);
+    content.places.push({ batch: index, row });
+    content.records.push({
+      seq: number("seq"),
+      step: number("step"),
+      posStart: number("pos_start"),
+      tap: text("tap"),
+      op: text("op"),
+      dtype: text("dtype"),
+      dims: text("dims"),
+      layer: get<number | null>("layer", row),
+      shape: [...get<Iterable<number>>("shape", row)],
+      inputs: [...get<Iterable<string>>("inputs", row)],
+      weights: [...get<Iterable<string>>("weights", row)],
+      statistics: {
+        count: number("count"),
+        nanCount: number("nan_count"),
+        infCount: number("inf_count"),
+        zeroCount: number("zero_count"),
+        min: number("min"),
+        max: number("max"),
+        maxAbs: number("max_abs"),
+        maxAbsIndex: number("max_abs_index"),
+        mean: number("mean"),
+        rms: number("rms"),
+      },
+      rowRms: rowRms ? rowRms.slice() : new Float32Array(0),
+      hash: get<bigint>("hash", row),
+      elapsedUs: get<number | null>("elapsed_us", row),
+      hasSketch: (numbers(batch, "sketch", row)?.length ?? 0) > 0,
+      hasValues: numbers(batch, "values", row) !== null,
+    });
+  }
+}
