@@ -7,9 +7,10 @@ override EPS: f32;
 override WIDTH: u32 = 8;
 const ROUND = 64u; // blocks whose sums are held at a time
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> gain: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+// Binding 0 is every kernel's uniform; this one needs none.
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> gain: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
 var<workgroup> block_sums: array<f32, ROUND>;
 

@@ -1,0 +1,165 @@
+/**
+ * Brings up WebGPU (Dawn) and watches it. Three facts of the binding rule this file: the instance must stay referenced for the
+ * life of the process; a pending promise makes the binding spin on the JS thread, which a software adapter needs for itself;
+ * limits must be asked for.
+ */
+import { create, globals } from "webgpu";
+import { DeviceError, GpuLostError, GpuOutOfMemoryError, GpuValidationError, NoAdapterError } from "./errors.ts";
+
+export const DEVICE_KINDS = ["auto", "hardware", "software"] as const;
+export type DeviceKind = (typeof DEVICE_KINDS)[number];
+
+/** Dawn's instance. Collected by the garbage collector it would take the process with it. */
+const holder: { gpu?: GPU } = {};
+
+function instance(): GPU {
+  if (holder.gpu === undefined) {
+    Object.assign(globalThis, globals);
+    holder.gpu = create([]);
+  }
+  return holder.gpu;
+}
+
+const INSTALL =
+  "install a Vulkan driver (Debian 12 without a GPU: npm run setup, which takes mesa-vulkan-drivers 25 from bookworm-backports), or use --device oracle";
+
+/** What an adapter says of itself. */
+export interface AdapterFacts {
+  readonly description: string;
+  readonly vendor: string;
+  readonly architecture: string;
+  readonly software: boolean;
+  readonly features: readonly string[];
+}
+
+/** Asks for an adapter. Throws NoAdapterError where there is none of that kind. */
+export async function requestAdapter(kind: DeviceKind): Promise<GPUAdapter> {
+  const options = kind === "software" ? { forceFallbackAdapter: true } : { powerPreference: "high-performance" as const };
+  const adapter = await instance().requestAdapter(options);
+  if (adapter === null) throw new NoAdapterError(`no WebGPU adapter${kind === "auto" ? "" : ` of kind ${kind}`}; ${INSTALL}`);
+  if (kind === "hardware" && adapterFacts(adapter).software) {
+    throw new NoAdapterError(`no hardware WebGPU adapter, only ${adapterFacts(adapter).description}; use --device auto or software`);
+  }
+  return adapter;
+}
+
+export function adapterFacts(adapter: GPUAdapter): AdapterFacts {
+  const { description, vendor, architecture } = adapter.info;
+  return {
+    description,
+    vendor,
+    architecture,
+    software: adapter.info.isFallbackAdapter || architecture === "software",
+    features: [...adapter.features].sort(),
+  };
+}
+
+/** One device, its limits, and the first error that it reported. */
+export class Gpu {
+  readonly device: GPUDevice;
+  readonly adapter: AdapterFacts;
+  readonly limits: GPUSupportedLimits;
+  /** Threads of a workgroup that suit the adapter: a software adapter runs 8 at once and pays for barriers. */
+  readonly width: number;
+  #failure: DeviceError | undefined;
+  #closed = false;
+
+  private constructor(device: GPUDevice, adapter: AdapterFacts) {
+    this.device = device;
+    this.adapter = adapter;
+    this.limits = device.limits;
+    this.width = adapter.software ? 8 : 64;
+    device.addEventListener("uncapturederror", (event) => {
+      this.#failure ??= namedError(event.error);
+    });
+    void device.lost.then((info) => {
+      if (!this.#closed) {
+        this.#failure ??= new GpuLostError(
+          `the GPU device was lost (${firstLine(info.message) || info.reason}); run again, or use --device software or oracle`,
+        );
+      }
+    });
+  }
+
+  static async open(kind: DeviceKind = "auto"): Promise<Gpu> {
+    const adapter = await requestAdapter(kind);
+    const wanted = [
+      "maxBufferSize",
+      "maxStorageBufferBindingSize",
+      "maxComputeWorkgroupStorageSize",
+      "maxComputeInvocationsPerWorkgroup",
+    ] as const;
+    const requiredLimits = Object.fromEntries(wanted.map((limit) => [limit, adapter.limits[limit]]));
+    return new Gpu(await adapter.requestDevice({ requiredLimits }), adapterFacts(adapter));
+  }
+
+  /** Throws the first error that the device has reported, if any. */
+  check(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** Runs `body`; validation, memory and internal errors inside it are thrown, named after `what`. */
+  async guarded<T>(what: string, body: () => T | Promise<T>): Promise<T> {
+    const scopes = ["validation", "out-of-memory", "internal"] as const;
+    for (const scope of scopes) this.device.pushErrorScope(scope);
+    let result: T | undefined;
+    let thrown: unknown;
+    try {
+      result = await body();
+    } catch (error) {
+      thrown = error;
+    }
+    let found: GPUError | null = null;
+    for (const _ of scopes) found = (await this.device.popErrorScope()) ?? found;
+    if (found !== null) throw namedError(found, what);
+    if (thrown instanceof DeviceError) throw thrown;
+    if (thrown !== undefined) throw new GpuValidationError(`${what}: ${firstLine((thrown as Error).message)}`);
+    this.check();
+    return result as T;
+  }
+
+  /**
+   * Waits for a promise of the device. While one is pending the binding polls without rest; on a software adapter that takes a
+   * core from the adapter itself, so the thread sleeps between polls.
+   */
+  async settled<T>(promise: Promise<T>): Promise<T> {
+    if (!this.adapter.software) return promise;
+    let pending = true;
+    const watched = promise.finally(() => {
+      pending = false;
+    });
+    const cell = new Int32Array(new SharedArrayBuffer(4));
+    let naps = 0;
+    const nap = () => {
+      if (!pending) return;
+      // Short steps answer at once, long ones (prefill) leave the cores alone.
+      Atomics.wait(cell, 0, 0, naps++ < 4 ? 0.25 : 1);
+      setImmediate(nap);
+    };
+    setImmediate(nap);
+    return watched;
+  }
+
+  /** Waits until everything submitted is done, then throws if the device reported an error. */
+  async finished(): Promise<void> {
+    await this.settled(this.device.queue.onSubmittedWorkDone());
+    this.check();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.device.destroy();
+  }
+}
+
+function firstLine(message: string): string {
+  return message.split("\n")[0]?.trim() ?? "";
+}
+
+function namedError(error: GPUError, what = "the GPU"): DeviceError {
+  const message = firstLine(error.message);
+  if (error.constructor.name === "GPUOutOfMemoryError") {
+    return new GpuOutOfMemoryError(`${what}: out of GPU memory (${message}); use a shorter prompt, a smaller model or --device oracle`);
+  }
+  return new GpuValidationError(`${what}: refused by the GPU driver (${message}); please report this with the output of faultline doctor`);
+}

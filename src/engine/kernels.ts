@@ -1,0 +1,64 @@
+/** kernels/*.wgsl -> compiled pipelines, once per kernel and constants. */
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { packageRoot } from "../model/package-root.ts";
+import type { Gpu } from "./device.ts";
+
+/** Each kernel's file and entry point. */
+export const KERNELS = {
+  linear: { file: "weight_blocks.wgsl", entry: "linear" },
+  get_rows: { file: "weight_blocks.wgsl", entry: "get_rows" },
+  rms_norm: { file: "rms_norm.wgsl", entry: "rms_norm" },
+  rope: { file: "rope.wgsl", entry: "rope" },
+  attn_scores: { file: "attn_scores.wgsl", entry: "attn_scores" },
+  causal_softmax: { file: "causal_softmax.wgsl", entry: "causal_softmax" },
+  attn_ctx: { file: "attn_ctx.wgsl", entry: "attn_ctx" },
+  swiglu: { file: "swiglu.wgsl", entry: "swiglu" },
+  add: { file: "add.wgsl", entry: "add" },
+  kv_store: { file: "kv_store.wgsl", entry: "kv_store" },
+  round_half: { file: "round_half.wgsl", entry: "round_half" },
+  row_statistics: { file: "row_statistics.wgsl", entry: "row_statistics" },
+} as const;
+export type KernelName = keyof typeof KERNELS;
+export type Constants = Readonly<Record<string, number>>;
+
+/** Path of a kernel's source. */
+export function kernelPath(file: string): string {
+  return fileURLToPath(new URL(`kernels/${file}`, packageRoot()));
+}
+
+export class Pipelines {
+  readonly #gpu: Gpu;
+  readonly #modules = new Map<string, Promise<GPUShaderModule>>();
+  readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
+
+  constructor(gpu: Gpu) {
+    this.#gpu = gpu;
+  }
+
+  /** The compiled kernel. Asked for together, kernels compile side by side. Throws GpuValidationError naming the kernel. */
+  get(kernel: KernelName, constants: Constants): Promise<GPUComputePipeline> {
+    const key = `${kernel} ${JSON.stringify(constants)}`;
+    let pipeline = this.#pipelines.get(key);
+    if (pipeline === undefined) {
+      pipeline = this.#compile(kernel, constants);
+      this.#pipelines.set(key, pipeline);
+    }
+    return pipeline;
+  }
+
+  async #compile(kernel: KernelName, constants: Constants): Promise<GPUComputePipeline> {
+    const { file, entry } = KERNELS[kernel];
+    let module = this.#modules.get(file);
+    if (module === undefined) {
+      module = this.#gpu.guarded(`kernels/${file}`, () =>
+        this.#gpu.device.createShaderModule({ label: file, code: readFileSync(kernelPath(file), "utf8") }),
+      );
+      this.#modules.set(file, module);
+    }
+    const compute = { module: await module, entryPoint: entry, constants: { ...constants } };
+    return this.#gpu.device
+      .createComputePipelineAsync({ label: kernel, layout: "auto", compute })
+      .catch((error: Error) => this.#gpu.guarded(`kernel ${kernel} ${JSON.stringify(constants)}`, () => Promise.reject(error)));
+  }
+}

@@ -1,0 +1,108 @@
+/** A plan with everything made that does not change from step to step: pipelines, bind groups, places of uniforms. */
+import { elementsOf, rowsAndColumns, shapeOf } from "../trace/dims.ts";
+import type { Model } from "../model/model.ts";
+import type { Buffers } from "./buffers.ts";
+import type { Gpu } from "./device.ts";
+import type { Pipelines } from "./kernels.ts";
+import { type Binding, type Dispatch, lower, type LoweringContext, roundHalf, storeRows } from "./lowering.ts";
+import type { Place, Plan, PlannedOp, Segment } from "./plan.ts";
+
+/** Bytes between uniforms: WebGPU's default minUniformBufferOffsetAlignment. */
+export const UNIFORM_STRIDE = 256;
+
+export interface ReadyDispatch {
+  readonly dispatch: Dispatch;
+  readonly pipeline: GPUComputePipeline;
+  readonly group: GPUBindGroup;
+  /** Byte offset of its uniform. */
+  readonly uniformAt: number;
+}
+
+export interface ReadySegment extends Segment {
+  readonly dispatches: readonly ReadyDispatch[];
+}
+
+export interface ReadyPlan {
+  readonly plan: Plan;
+  readonly segments: readonly ReadySegment[];
+  readonly uniforms: GPUBuffer;
+  readonly words: Uint32Array<ArrayBuffer>;
+}
+
+/** Makes a plan ready. Throws a DeviceError naming the kernel where the driver refuses one. */
+export async function makeReady(
+  gpu: Gpu,
+  pipelines: Pipelines,
+  buffers: Buffers,
+  model: Model,
+  plan: Plan,
+  context: LoweringContext,
+  dtype: "f32" | "f16",
+): Promise<ReadyPlan> {
+  const dispatches = plan.segments.map((segment) =>
+    segment.ops.flatMap((planned) => dispatchesOf(planned, plan, buffers, model, context, dtype)),
+  );
+  const count = dispatches.flat().length;
+  const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
+  const uniforms = gpu.device.createBuffer({ label: "uniforms", size: count * UNIFORM_STRIDE, usage });
+  let next = 0;
+  const segments = await Promise.all(
+    plan.segments.map(async (segment, index) => ({
+      ...segment,
+      dispatches: await Promise.all(
+        (dispatches[index] ?? []).map(async (dispatch) => {
+          const uniformAt = UNIFORM_STRIDE * next++;
+          const pipeline = await pipelines.get(dispatch.kernel, dispatch.constants);
+          return { dispatch, pipeline, group: bindGroup(gpu, pipeline, dispatch, uniforms, uniformAt), uniformAt };
+        }),
+      ),
+    })),
+  );
+  return { plan, segments, uniforms, words: new Uint32Array((count * UNIFORM_STRIDE) / 4) };
+}
+
+function dispatchesOf(
+  planned: PlannedOp,
+  plan: Plan,
+  buffers: Buffers,
+  model: Model,
+  context: LoweringContext,
+  dtype: "f32" | "f16",
+): readonly Dispatch[] {
+  const at = (place: Place): Binding => ({
+    buffer: buffers.arena(place.arena, plan.halfBytes),
+    offset: place.byteOffset,
+    size: place.byteLength,
+  });
+  const { op, inputs, place, stored } = planned;
+  const output = at(place);
+  const sources = inputs.map(({ producer, cached }) =>
+    cached ? buffers.cache(producer.op.tap) : at(producer.place),
+  );
+  const shape = shapeOf(op.dims, model.axes(plan.tokens, 1));
+  const dispatches = [...lower(op, sources, output, context)];
+  if (dtype === "f16") dispatches.push(roundHalf(output, place.byteLength / 4, context.width));
+  if (stored) {
+    const { columns } = rowsAndColumns(shape);
+    dispatches.push(storeRows(output, buffers.cache(op.tap), columns, plan.tokens, context.width));
+  }
+  if (elementsOf(shape) === 0) throw new Error(`${op.tap} is empty`);
+  return dispatches;
+}
+
+function bindGroup(
+  gpu: Gpu,
+  pipeline: GPUComputePipeline,
+  dispatch: Dispatch,
+  uniforms: GPUBuffer,
+  uniformAt: number,
+): GPUBindGroup {
+  const entries: GPUBindGroupEntry[] = Object.entries(dispatch.bindings).map(([binding, resource]) => ({
+    binding: Number(binding),
+    resource,
+  }));
+  if (dispatch.uniform !== null) {
+    entries.push({ binding: 0, resource: { buffer: uniforms, offset: uniformAt, size: 32 } });
+  }
+  return gpu.device.createBindGroup({ label: dispatch.kernel, layout: pipeline.getBindGroupLayout(0), entries });
+}
