@@ -10,8 +10,8 @@
 override BLOCK_TYPE: u32;      // GGUF's number of the type
 override COLUMNS: u32;         // k
 override ROW_WORDS: u32;       // words from one row of W to the next
-override WIDTH: u32 = 8;       // threads of a workgroup, one row of W each
-override TILE: u32 = 1;        // tokens of a thread: 1 or 4
+override WIDTH: u32 = 8;       // threads of a workgroup; they share the blocks of its rows
+override TILE: u32 = 1;        // tokens of a workgroup: 1 or 4
 
 const F32 = 0u; const F16 = 1u; const Q4_0 = 2u; const Q4_1 = 3u; const Q5_0 = 6u; const Q5_1 = 7u; const Q8_0 = 8u;
 const Q2_K = 10u; const Q3_K = 11u; const Q4_K = 12u; const Q5_K = 13u; const Q6_K = 14u; const IQ4_NL = 20u; const BF16 = 30u;
@@ -26,7 +26,7 @@ struct Shape {
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> weight: array<u32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;          // linear: token k
+@group(0) @binding(2) var<storage, read> x: array<vec4f>;        // linear: token k
 @group(0) @binding(2) var<storage, read> ids: array<u32>;        // get_rows: token
 @group(0) @binding(3) var<storage, read> bias: array<f32>;       // linear: n
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;    // linear: token n; get_rows: token k
@@ -208,47 +208,74 @@ fn decode(row: u32, block: u32) -> Block {
   }
 }
 
-// Four neighbouring elements of x, 0 beyond the end of the row.
-fn inputs(row: u32, k: u32) -> vec4f {
-  if (COLUMNS % 4u == 0u) {
-    if (k >= COLUMNS) { return vec4f(); }
-    return vec4f(x[row + k], x[row + k + 1u], x[row + k + 2u], x[row + k + 3u]);
+// Elements 32 block ... 32 block + 31 of a token's row of x, 0 beyond its end. Rows need not start at a whole vec4f.
+fn inputs(token: u32, block: u32) -> Block {
+  let row = min(token, shape.tokens - 1u) * COLUMNS + block * 32u;
+  var out: Block;
+  if (COLUMNS % 32u == 0u) {
+    for (var i = 0u; i < 8u; i++) { out[i] = x[row / 4u + i]; }
+    return out;
   }
-  var out: vec4f;
-  for (var i = 0u; i < 4u; i++) { if (k + i < COLUMNS) { out[i] = x[row + k + i]; } }
+  for (var i = 0u; i < 32u; i++) {
+    if (block * 32u + i < COLUMNS) { out[i / 4u][i & 3u] = x[(row + i) / 4u][(row + i) & 3u]; }
+  }
   return out;
 }
 
-fn block_sum(w: Block, row: u32, block: u32) -> f32 {
+fn block_sum(w: Block, xs: Block) -> f32 {
   var lanes = vec4f();
-  for (var i = 0u; i < 8u; i++) { lanes += w[i] * inputs(row, block * 32u + 4u * i); }
+  for (var i = 0u; i < 8u; i++) { lanes += w[i] * xs[i]; }
   return (lanes.x + lanes.z) + (lanes.y + lanes.w);
 }
 
+const ROWS = 4u;    // of W, to a workgroup
+const ROUND = 64u;  // blocks whose sums are held at a time
+var<workgroup> block_sums: array<array<vec4f, 4>, ROUND>; // block token row
+var<workgroup> totals: array<f32, 16>;                    // token row
+
 @compute @workgroup_size(WIDTH)
-fn linear(@builtin(global_invocation_id) id: vec3u) {
-  let row = id.x;
-  if (row >= shape.rows) { return; }
-  let n = shape.first_row + row;
-  let token = id.y * TILE;
+fn linear(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let row = group.x * ROWS;
+  let token = group.y * TILE;
   let blocks = (COLUMNS + 31u) / 32u;
-  let last = shape.tokens - 1u;
-  var sums = vec4f();
-  for (var block = 0u; block < blocks; block++) {
-    let w = decode(row * ROW_WORDS, block);
-    sums.x += block_sum(w, token * COLUMNS, block);
-    if (TILE == 4u) {
-      sums.y += block_sum(w, min(token + 1u, last) * COLUMNS, block);
-      sums.z += block_sum(w, min(token + 2u, last) * COLUMNS, block);
-      sums.w += block_sum(w, min(token + 3u, last) * COLUMNS, block);
+  let last = shape.rows - 1u;
+  for (var first = 0u; first < blocks; first += ROUND) {
+    for (var b = thread; b < ROUND && first + b < blocks; b += WIDTH) {
+      let block = first + b;
+      let x0 = inputs(token, block);
+      var x1: Block; var x2: Block; var x3: Block;
+      if (TILE == 4u) {
+        x1 = inputs(token + 1u, block);
+        x2 = inputs(token + 2u, block);
+        x3 = inputs(token + 3u, block);
+      }
+      for (var r = 0u; r < ROWS; r++) {
+        let w = decode(min(row + r, last) * ROW_WORDS, block);
+        block_sums[b][0][r] = block_sum(w, x0);
+        if (TILE == 4u) {
+          block_sums[b][1][r] = block_sum(w, x1);
+          block_sums[b][2][r] = block_sum(w, x2);
+          block_sums[b][3][r] = block_sum(w, x3);
+        }
+      }
     }
+    workgroupBarrier();
+    for (var o = thread; o < ROWS * TILE; o += WIDTH) {
+      var sum = totals[o];
+      for (var b = 0u; b < min(ROUND, blocks - first); b++) { sum += block_sums[b][o / ROWS][o % ROWS]; }
+      totals[o] = sum;
+    }
+    workgroupBarrier();
   }
-  if (shape.has_bias == 1u) { sums += bias[n]; }
-  y[token * shape.all_rows + n] = sums.x;
-  if (TILE == 4u) {
-    if (token + 1u <= last) { y[(token + 1u) * shape.all_rows + n] = sums.y; }
-    if (token + 2u <= last) { y[(token + 2u) * shape.all_rows + n] = sums.z; }
-    if (token + 3u <= last) { y[(token + 3u) * shape.all_rows + n] = sums.w; }
+  for (var o = thread; o < ROWS * TILE; o += WIDTH) {
+    let r = row + o % ROWS;
+    let t = token + o / ROWS;
+    if (r <= last && t < shape.tokens) {
+      let n = shape.first_row + r;
+      var sum = totals[o];
+      if (shape.has_bias == 1u) { sum += bias[n]; }
+      y[t * shape.all_rows + n] = sum;
+    }
   }
 }
 

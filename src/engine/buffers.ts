@@ -1,6 +1,6 @@
 /** The engine's own buffers: arenas for activations, the KV cache, and named work buffers that grow when a step needs more. */
 import type { Gpu } from "./device.ts";
-import type { Binding } from "./lowering.ts";
+import type { Binding } from "./kernels.ts";
 
 export class Buffers {
   readonly #gpu: Gpu;

@@ -8,12 +8,13 @@ import type { Model } from "../model/model.ts";
 import { ropeTable } from "../model/rope.ts";
 import { Buffers } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
-import { Pipelines } from "./kernels.ts";
-import { type Binding, flatGrid, type StepShape } from "./lowering.ts";
+import { type Binding, bindGroup, Pipelines } from "./kernels.ts";
+import { flatGrid, type StepShape } from "./lowering.ts";
 import { ARENAS, type PlannedOp, planPass, tokensPerPass } from "./plan.ts";
 import { makeReady, type ReadyPlan, type ReadySegment } from "./ready-plan.ts";
 import { RECORD_WORDS } from "./row-records.ts";
 import { RowMap, StepResult } from "./step-result.ts";
+import type { Recording, StepRunner } from "./steps.ts";
 import type { GpuWeights } from "./weights.ts";
 
 export interface ExecutorOptions {
@@ -25,12 +26,6 @@ export interface ExecutorOptions {
   readonly maxTokens?: number;
   /** Threads of a workgroup; the adapter's own where absent. */
   readonly width?: number;
-}
-
-/** What of a step is recorded. */
-export interface Recording {
-  readonly level: CaptureLevel;
-  readonly wants: (tap: string) => boolean;
 }
 
 /** The largest tensor of one pass; longer prompts take several passes. */
@@ -58,7 +53,7 @@ interface Haul {
   bytes: number;
 }
 
-export class Executor {
+export class Executor implements StepRunner {
   readonly #gpu: Gpu;
   readonly #model: Model;
   readonly #weights: GpuWeights;
@@ -126,7 +121,7 @@ export class Executor {
       throw new Error(`${tokens.length} tokens at position ${posStart} in a cache of ${this.#capacity}`);
     }
     if (!this.#isPrepared(tokens.length, recording)) await this.prepare(tokens.length, recording);
-    const result = new StepResult(this.#model, { tokens: tokens.length, posStart, keys }, recording);
+    const result = new StepResult(this.#model, { tokens: tokens.length, posStart, keys }, recording, this.#dtype);
     for (let first = 0; first < tokens.length; first += this.#maxTokens) {
       const ids = tokens.slice(first, first + this.#maxTokens);
       await this.#pass({ tokens: ids.length, posStart: posStart + first, keys }, ids, first, result, recording);
@@ -249,12 +244,9 @@ export class Executor {
       const count = tensors.reduce((sum, tensor) => sum + tensor.rows, 0);
       const { halfBytes } = ready.plan;
       const x = { buffer: this.#buffers.arena(arena, halfBytes), offset: segment.half * halfBytes, size: halfBytes };
-      const entries = [{ buffer: this.#buffers.uniform([first, count]) }, uploaded.rows, x, { buffer: uploaded.records }];
-      const layout = statistics.pipeline.getBindGroupLayout(0);
-      const group = this.#gpu.device.createBindGroup({
-        layout,
-        entries: entries.map((resource, binding) => ({ binding, resource })),
-      });
+      const uniform = { buffer: this.#buffers.uniform([first, count]) };
+      const bindings = { 0: uniform, 1: uploaded.rows, 2: x, 3: { buffer: uploaded.records } };
+      const group = bindGroup(this.#gpu, statistics.pipeline, bindings);
       pass.setBindGroup(0, group);
       pass.dispatchWorkgroups(...flatGrid(count));
     });

@@ -22,6 +22,13 @@ export const KERNELS = {
 export type KernelName = keyof typeof KERNELS;
 export type Constants = Readonly<Record<string, number>>;
 
+/** A buffer, or a range of one, as a kernel sees it. */
+export interface Binding {
+  readonly buffer: GPUBuffer;
+  readonly offset?: number;
+  readonly size?: number;
+}
+
 /** Path of a kernel's source. */
 export function kernelPath(file: string): string {
   return fileURLToPath(new URL(`kernels/${file}`, packageRoot()));
@@ -61,4 +68,27 @@ export class Pipelines {
       .createComputePipelineAsync({ label: kernel, layout: "auto", compute })
       .catch((error: Error) => this.#gpu.guarded(`kernel ${kernel} ${JSON.stringify(constants)}`, () => Promise.reject(error)));
   }
+}
+
+/** Binds resources by binding number. */
+export function bindGroup(
+  gpu: Gpu,
+  pipeline: GPUComputePipeline,
+  bindings: Readonly<Record<number, Binding>>,
+): GPUBindGroup {
+  return gpu.device.createBindGroup({
+    layout: pipeline.getBindGroupLayout(0),
+    entries: Object.entries(bindings).map(([binding, resource]) => ({ binding: Number(binding), resource })),
+  });
+}
+
+/** Compiles each kernel file alone and gives what the compiler objects to, `file:line: message`. */
+export async function kernelProblems(gpu: Gpu, files: readonly string[]): Promise<string[]> {
+  const problems: string[] = [];
+  for (const file of files) {
+    const module = gpu.device.createShaderModule({ label: file, code: readFileSync(kernelPath(file), "utf8") });
+    const { messages } = await module.getCompilationInfo();
+    problems.push(...messages.map(({ lineNum, message }) => `${file}:${lineNum}: ${message}`));
+  }
+  return problems;
 }

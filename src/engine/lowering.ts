@@ -2,7 +2,7 @@
 import { elementsOf, shapeOf } from "../trace/dims.ts";
 import type { Model } from "../model/model.ts";
 import type { Op, OpKind, OpOf } from "../model/ops.ts";
-import type { Constants, KernelName } from "./kernels.ts";
+import type { Binding, Constants, KernelName } from "./kernels.ts";
 import type { GpuWeights } from "./weights.ts";
 
 /** What changes from step to step. */
@@ -13,12 +13,6 @@ export interface StepShape {
   readonly posStart: number;
   /** Keys of a row of scores. */
   readonly keys: number;
-}
-
-export interface Binding {
-  readonly buffer: GPUBuffer;
-  readonly offset?: number;
-  readonly size?: number;
 }
 
 export interface Dispatch {
@@ -44,6 +38,9 @@ export interface LoweringContext {
   readonly cosines: Binding;
   readonly sines: Binding;
 }
+
+/** Rows of the matrix that a workgroup of `linear` takes: ROWS in the kernel. */
+const LINEAR_ROWS = 4;
 
 /** WebGPU's limit on workgroups in one dimension. */
 const GRID_LIMIT = 65535;
@@ -118,7 +115,7 @@ const LOWER: { readonly [K in OpKind]: Lower<K> } = {
         4: output,
       },
       uniform: () => [tokens, rows, firstRow, tensor.rows, bias === undefined ? 0 : 1],
-      grid: () => [Math.ceil(rows / width), Math.ceil(tokens / tile), 1],
+      grid: () => [Math.ceil(rows / LINEAR_ROWS), Math.ceil(tokens / tile), 1],
     }));
   },
 

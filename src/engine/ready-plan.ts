@@ -1,14 +1,16 @@
 /** A plan with everything made that does not change from step to step: pipelines, bind groups, places of uniforms. */
-import { elementsOf, rowsAndColumns, shapeOf } from "../trace/dims.ts";
+import { rowsAndColumns, shapeOf } from "../trace/dims.ts";
 import type { Model } from "../model/model.ts";
 import type { Buffers } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
-import type { Pipelines } from "./kernels.ts";
-import { type Binding, type Dispatch, lower, type LoweringContext, roundHalf, storeRows } from "./lowering.ts";
+import { type Binding, bindGroup, type Pipelines } from "./kernels.ts";
+import { type Dispatch, lower, type LoweringContext, roundHalf, storeRows } from "./lowering.ts";
 import type { Place, Plan, PlannedOp, Segment } from "./plan.ts";
 
 /** Bytes between uniforms: WebGPU's default minUniformBufferOffsetAlignment. */
 export const UNIFORM_STRIDE = 256;
+/** Bytes of the largest uniform, rounded up. */
+const UNIFORM_BYTES = 32;
 
 export interface ReadyDispatch {
   readonly dispatch: Dispatch;
@@ -53,7 +55,8 @@ export async function makeReady(
         (dispatches[index] ?? []).map(async (dispatch) => {
           const uniformAt = UNIFORM_STRIDE * next++;
           const pipeline = await pipelines.get(dispatch.kernel, dispatch.constants);
-          return { dispatch, pipeline, group: bindGroup(gpu, pipeline, dispatch, uniforms, uniformAt), uniformAt };
+          const uniform = dispatch.uniform === null ? {} : { 0: { buffer: uniforms, offset: uniformAt, size: UNIFORM_BYTES } };
+          return { dispatch, pipeline, group: bindGroup(gpu, pipeline, { ...uniform, ...dispatch.bindings }), uniformAt };
         }),
       ),
     })),
@@ -79,30 +82,11 @@ function dispatchesOf(
   const sources = inputs.map(({ producer, cached }) =>
     cached ? buffers.cache(producer.op.tap) : at(producer.place),
   );
-  const shape = shapeOf(op.dims, model.axes(plan.tokens, 1));
   const dispatches = [...lower(op, sources, output, context)];
   if (dtype === "f16") dispatches.push(roundHalf(output, place.byteLength / 4, context.width));
   if (stored) {
-    const { columns } = rowsAndColumns(shape);
+    const { columns } = rowsAndColumns(shapeOf(op.dims, model.axes(plan.tokens, 1)));
     dispatches.push(storeRows(output, buffers.cache(op.tap), columns, plan.tokens, context.width));
   }
-  if (elementsOf(shape) === 0) throw new Error(`${op.tap} is empty`);
   return dispatches;
-}
-
-function bindGroup(
-  gpu: Gpu,
-  pipeline: GPUComputePipeline,
-  dispatch: Dispatch,
-  uniforms: GPUBuffer,
-  uniformAt: number,
-): GPUBindGroup {
-  const entries: GPUBindGroupEntry[] = Object.entries(dispatch.bindings).map(([binding, resource]) => ({
-    binding: Number(binding),
-    resource,
-  }));
-  if (dispatch.uniform !== null) {
-    entries.push({ binding: 0, resource: { buffer: uniforms, offset: uniformAt, size: 32 } });
-  }
-  return gpu.device.createBindGroup({ label: dispatch.kernel, layout: pipeline.getBindGroupLayout(0), entries });
 }

@@ -3,9 +3,9 @@ import { elementsOf, parseDims, rowsAndColumns, shapeOf } from "../trace/dims.ts
 import type { TraceRecord } from "../trace/record.ts";
 import { recordPlan } from "../model/graph.ts";
 import type { Model } from "../model/model.ts";
-import type { Recording } from "./executor.ts";
 import type { StepShape } from "./lowering.ts";
 import { RECORD_WORDS, tensorSummary } from "./row-records.ts";
+import type { Recording, StepOutcome } from "./steps.ts";
 
 interface Collected {
   readonly records: Uint32Array;
@@ -48,17 +48,19 @@ export class RowMap {
   }
 }
 
-export class StepResult {
+export class StepResult implements StepOutcome {
   readonly step: StepShape;
   /** Logits of the last row. */
   logits = new Float32Array(0);
   readonly #model: Model;
+  readonly #dtype: string;
   readonly #recording: Recording | undefined;
   readonly #collected = new Map<string, Collected>();
 
   /** `step` spans all passes. */
-  constructor(model: Model, step: StepShape, recording: Recording | undefined) {
+  constructor(model: Model, step: StepShape, recording: Recording | undefined, dtype: string) {
     this.#model = model;
+    this.#dtype = dtype;
     this.step = step;
     this.#recording = recording;
   }
@@ -81,14 +83,14 @@ export class StepResult {
   }
 
   /** The trace's records of this step, in execution order. */
-  *records(stepNumber: number, dtype: string): Generator<Omit<TraceRecord, "seq">> {
+  *records(stepNumber: number): Generator<Omit<TraceRecord, "seq">> {
     const sizes = this.#model.axes(this.step.tokens, this.step.keys);
     for (const node of this.#model.graph) {
       const collected = this.#collected.get(node.op.tap);
       if (collected === undefined) continue;
       const { records, values, columns } = collected;
       yield {
-        ...recordPlan(node, stepNumber, this.step.posStart, sizes, dtype),
+        ...recordPlan(node, stepNumber, this.step.posStart, sizes, this.#dtype),
         ...tensorSummary(records, this.words, columns),
         elapsedUs: null,
         values,

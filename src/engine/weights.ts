@@ -74,7 +74,7 @@ export class GpuWeights {
   static async load(
     gpu: Gpu,
     file: GgufFile,
-    names: readonly string[],
+    names: Iterable<string>,
     options: { progress?: (done: number, total: number) => void; bindingLimit?: number } = {},
   ): Promise<GpuWeights> {
     const weights = new GpuWeights();
@@ -151,7 +151,7 @@ class Uploader {
   }
 
   #buffer(label: string, size: number): GPUBuffer {
-    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
+    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
     return this.#gpu.device.createBuffer({ label, size: Math.max(16, size), usage });
   }
 

@@ -7,10 +7,7 @@ import { basename, resolve } from "node:path";
 import { gguf } from "@huggingface/gguf";
 import { type BlockType, blockType, decodeBlocks } from "./blocks.ts";
 import { ModelError } from "./errors.ts";
-
-export interface GgufMetadata {
-  readonly [key: string]: unknown;
-}
+import type { GgufMetadata } from "./metadata.ts";
 
 export interface TensorInfo {
   readonly name: string;
@@ -42,7 +39,7 @@ export class GgufFile {
 
   /** Reads the header. Throws ModelError where the file is not a whole GGUF that we can decode. */
   static async open(path: string): Promise<GgufFile> {
-    const fd = openFile(path);
+    const fd = openModelFile(path);
     try {
       const { size } = fstatSync(fd);
       checkMagic(path, fd, size);
@@ -92,7 +89,8 @@ export class GgufFile {
   }
 }
 
-function openFile(path: string): number {
+/** Opens a model file for reading. Throws ModelError where there is no such file. */
+export function openModelFile(path: string): number {
   try {
     const fd = openSync(path, "r");
     if (fstatSync(fd).isFile()) return fd;

@@ -1,8 +1,8 @@
 /** Hyper-parameters of the llama architecture: the only reader of `llama.*` keys. Checked against the tensors' shapes. */
-import type { AxisSizes } from "../trace/dims.ts";
+import { type AxisSizes, shapeOf } from "../trace/dims.ts";
 import { ModelError } from "./errors.ts";
 import type { GgufFile } from "./gguf.ts";
-import { numberKeys } from "./metadata.ts";
+import { numberKeys } from "./number-keys.ts";
 import { type RopeParameters, readRopeParameters } from "./rope.ts";
 
 export interface LlamaParameters {
@@ -56,36 +56,37 @@ export function axisSizes(p: LlamaParameters, tokens: number, keys: number): Axi
   return { token: tokens, key: keys, embd, head, kv_head, head_dim, ffn, vocab, rope_pair: p.rope.dimensions / 2 };
 }
 
-/** Every weight the forward page reads, with the shape that the metadata ask for. */
-export function llamaWeights(p: LlamaParameters, has: (name: string) => boolean): [name: string, shape: number[]][] {
-  const q = p.heads * p.headDim;
-  const kv = p.kvHeads * p.headDim;
-  const inLayer: [string, number[]][] = [
-    ["attn_norm.weight", [p.embd]],
-    ["attn_q.weight", [q, p.embd]],
-    ["attn_k.weight", [kv, p.embd]],
-    ["attn_v.weight", [kv, p.embd]],
-    ["attn_output.weight", [p.embd, q]],
-    ["ffn_norm.weight", [p.embd]],
-    ["ffn_gate.weight", [p.ffn, p.embd]],
-    ["ffn_up.weight", [p.ffn, p.embd]],
-    ["ffn_down.weight", [p.embd, p.ffn]],
+/** Every weight the forward page reads, with its dims. */
+export function llamaWeights(p: LlamaParameters, has: (name: string) => boolean): [name: string, dims: string][] {
+  const inLayer: readonly [string, string][] = [
+    ["attn_norm.weight", "embd"],
+    ["attn_q.weight", "(head head_dim) embd"],
+    ["attn_k.weight", "(kv_head head_dim) embd"],
+    ["attn_v.weight", "(kv_head head_dim) embd"],
+    ["attn_output.weight", "embd (head head_dim)"],
+    ["ffn_norm.weight", "embd"],
+    ["ffn_gate.weight", "ffn embd"],
+    ["ffn_up.weight", "ffn embd"],
+    ["ffn_down.weight", "embd ffn"],
   ];
-  const weights: [string, number[]][] = [["token_embd.weight", [p.vocab, p.embd]]];
+  const weights: [string, string][] = [["token_embd.weight", "vocab embd"]];
   for (let layer = 0; layer < p.layers; layer++) {
-    for (const [name, shape] of inLayer) {
-      weights.push([`blk.${layer}.${name}`, shape]);
+    for (const [name, dims] of inLayer) {
+      weights.push([`blk.${layer}.${name}`, dims]);
       const bias = `blk.${layer}.${name.replace(".weight", ".bias")}`;
-      if (has(bias)) weights.push([bias, shape.slice(0, 1)]);
+      // A projection's bias has the dims of its rows.
+      if (dims.includes(" ") && has(bias)) weights.push([bias, /^(\([^)]*\)|\S+)/.exec(dims)?.[0] ?? dims]);
     }
   }
-  weights.push(["output_norm.weight", [p.embd]]);
-  if (has("output.weight")) weights.push(["output.weight", [p.vocab, p.embd]]);
+  weights.push(["output_norm.weight", "embd"]);
+  if (has("output.weight")) weights.push(["output.weight", "vocab embd"]);
   return weights;
 }
 
 function checkShapes(file: GgufFile, p: LlamaParameters): void {
-  for (const [name, shape] of llamaWeights(p, (weight) => file.tensors.has(weight))) {
+  const sizes = axisSizes(p, 1, 1);
+  for (const [name, dims] of llamaWeights(p, (weight) => file.tensors.has(weight))) {
+    const shape = shapeOf(dims, sizes);
     const found = file.tensor(name).shape;
     if (found.length !== shape.length || found.some((length, axis) => length !== shape[axis])) {
       throw new ModelError(

@@ -1,19 +1,59 @@
-/** Numbers from a model's metadata. */
+// Typed access to a GGUF's key-value map. Knows the shape of values, not what the keys mean.
 import { ModelError } from "./errors.ts";
-import type { GgufFile } from "./gguf.ts";
 
-/** Reads one metadata key as a positive number, or the default where it is absent. */
-export type NumberKey = (key: string, fallback?: number) => number;
+/** The key-value section of a GGUF file: plain keys, plain values. */
+export interface GgufMetadata {
+  readonly [key: string]: unknown;
+}
 
-/** A reader of numeric keys of one architecture. Throws ModelError for a missing or unusable value. */
-export function numberKeys(file: GgufFile, architecture: string): NumberKey {
-  return (key, fallback) => {
-    const value = file.metadata[`${architecture}.${key}`] ?? fallback;
-    if (Array.isArray(value) && value.length > 0 && value.every((each) => each === value[0])) return value[0];
-    if (typeof value !== "number" || !Number.isFinite(value) || value < 0) {
-      const found = Array.isArray(value) ? "a value per layer, which this program cannot run" : JSON.stringify(value);
-      throw new ModelError(`${file.name}: ${architecture}.${key} is ${found ?? "missing"}; a number is needed, convert the model again`);
-    }
-    return value;
-  };
+export function optionalString(metadata: GgufMetadata, key: string): string | undefined {
+  return optional(metadata, key, "a string", (value) => typeof value === "string");
+}
+
+export function optionalBoolean(metadata: GgufMetadata, key: string): boolean | undefined {
+  return optional(metadata, key, "a boolean", (value) => typeof value === "boolean");
+}
+
+/** GGUF has 64-bit integers too; readers hand those out as bigint. */
+export function optionalInteger(metadata: GgufMetadata, key: string): number | undefined {
+  const value = optional(
+    metadata,
+    key,
+    "an integer",
+    (value): value is number | bigint => Number.isInteger(value) || typeof value === "bigint",
+  );
+  return value === undefined ? undefined : Number(value);
+}
+
+export function optionalStrings(metadata: GgufMetadata, key: string): readonly string[] | undefined {
+  return optional(
+    metadata,
+    key,
+    "an array of strings",
+    (value): value is string[] => Array.isArray(value) && value.every((item) => typeof item === "string"),
+  );
+}
+
+export function optionalNumbers(metadata: GgufMetadata, key: string): ArrayLike<number> | undefined {
+  return optional(
+    metadata,
+    key,
+    "an array of numbers",
+    (value): value is ArrayLike<number> =>
+      (Array.isArray(value) && value.every((item) => typeof item === "number")) ||
+      value instanceof Float32Array ||
+      value instanceof Int32Array,
+  );
+}
+
+function optional<T>(
+  metadata: GgufMetadata,
+  key: string,
+  wanted: string,
+  is: (value: unknown) => value is T,
+): T | undefined {
+  const value = metadata[key];
+  if (value === undefined || is(value)) return value;
+  const found = Array.isArray(value) ? "an array" : typeof value;
+  throw new ModelError(`${key}: ${found}, not ${wanted}; the file was written wrongly, convert the model again`);
 }

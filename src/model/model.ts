@@ -15,8 +15,8 @@ export interface Model {
   readonly parameters: LlamaParameters;
   /** Layers that a pass runs, in order; all of them unless chosen. */
   readonly layers: readonly number[];
-  /** Every weight that the page reads. */
-  readonly weights: readonly string[];
+  /** Every weight that the page reads, with its dims. */
+  readonly weights: ReadonlyMap<string, string>;
   readonly graph: readonly GraphNode[];
   forward<T>(ops: Ops<T>): T;
   /** Sizes of the axes in a step of `tokens` rows over `keys` cached positions. */
@@ -67,7 +67,7 @@ function modelFrom(file: GgufFile, layerSpec: string | undefined): Model {
     architecture: name,
     parameters,
     layers,
-    weights: architecture.weights(parameters, has).map(([weight]) => weight),
+    weights: new Map(architecture.weights(parameters, has)),
     graph: recorder.nodes,
     forward,
     axes: (tokens, keys) => axisSizes(parameters, tokens, keys),

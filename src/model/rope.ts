@@ -4,7 +4,7 @@
  */
 import { ModelError } from "./errors.ts";
 import type { GgufFile } from "./gguf.ts";
-import { numberKeys } from "./metadata.ts";
+import { numberKeys } from "./number-keys.ts";
 
 export type RopeScaling =
   | { readonly type: "none" }

@@ -7,7 +7,7 @@ import { AsyncByteQueue, RecordBatchFileWriter, type Schema, Utf8, type Vector, 
 import { batchFromRecords, type Dictionaries, payloadBytes } from "./batch.ts";
 import { TraceError } from "./errors.ts";
 import { checkRecord, type Manifest, type RecordPlan, type TraceRecord } from "./record.ts";
-import { type Columns, DICTIONARY_COLUMNS, type DictionaryColumn, traceSchema } from "./schema.ts";
+import { type Columns, DICTIONARY_COLUMNS, type DictionaryColumn, MANIFEST_KEY, traceSchema } from "./schema.ts";
 
 /** A batch is written when its records hold this much: small enough to stay in memory, large enough to cost little each. */
 const BATCH_BYTES = 1 << 20;
@@ -93,13 +93,17 @@ export class TraceWriter {
     this.#arrow.write(batchFromRecords(this.#schema, records, this.#dictionaries));
   }
 
-  /** Ends the file and gives it its name. A trace without records is refused: nothing recorded is an error, not a trace. */
-  finish(): void {
+  /**
+   * Ends the file and gives it its name. `manifest` replaces the one given at the start: it stands in the footer, where readers
+   * look, and knows the tokens that were chosen on the way. A trace without records is refused.
+   */
+  finish(manifest: Manifest): void {
     if (this.#seq === 0) {
       this.discard();
       throw new TraceError(`${this.path}: nothing to record; no tap matches, see faultline trace --help`);
     }
     this.flush();
+    this.#schema.metadata.set(MANIFEST_KEY, JSON.stringify(manifest));
     this.#arrow.finish();
     this.close();
     renameSync(this.partialPath, this.path);

@@ -1,0 +1,54 @@
+/** Options -> something that runs steps, on the GPU or in the oracle. */
+import { Gpu } from "../engine/device.ts";
+import { Executor } from "../engine/executor.ts";
+import type { StepRunner } from "../engine/steps.ts";
+import { GpuWeights } from "../engine/weights.ts";
+import type { Model } from "../model/model.ts";
+import { OracleRunner } from "../oracle/runner.ts";
+import { InputError } from "../trace/errors.ts";
+import type { EngineOptions } from "./options.ts";
+import { progressBar } from "./progress.ts";
+
+export interface Engine {
+  readonly runner: StepRunner;
+  /** What it runs on, for people. */
+  readonly device: string;
+  readonly dtype: string;
+  /** Absent where there is no GPU: the oracle. */
+  readonly gpu?: { readonly gpu: Gpu; readonly weights: GpuWeights };
+  close(): void;
+}
+
+/** Brings up the engine for sequences of `capacity` positions. */
+export async function openEngine(
+  model: Model,
+  options: EngineOptions,
+  capacity: number,
+  quiet: boolean | undefined,
+): Promise<Engine> {
+  if (options.device === "oracle") {
+    if (options.dtype !== "f32") throw new InputError("--dtype f16 is for adapters; the oracle computes in f64");
+    return { runner: new OracleRunner(model), device: "oracle (f64, CPU)", dtype: "f64", close: () => {} };
+  }
+  const gpu = await Gpu.open(options.device);
+  const bar = progressBar("weights", "MiB", quiet);
+  const mebibytes = (bytes: number) => Math.round(bytes / 2 ** 20);
+  try {
+    const weights = await GpuWeights.load(gpu, model.file, model.weights.keys(), {
+      progress: (done, total) => bar.update(mebibytes(done), mebibytes(total)),
+    });
+    const executor = new Executor(gpu, model, weights, { capacity, dtype: options.dtype });
+    return {
+      runner: executor,
+      device: gpu.adapter.description,
+      dtype: options.dtype,
+      gpu: { gpu, weights },
+      close: () => gpu.close(),
+    };
+  } catch (error) {
+    gpu.close();
+    throw error;
+  } finally {
+    bar.stop();
+  }
+}

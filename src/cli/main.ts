@@ -1,0 +1,47 @@
+#!/usr/bin/env node
+/** The command line: one file per command; errors become one line and exit status 2. */
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { packageRoot } from "../model/package-root.ts";
+import { InputError } from "../trace/errors.ts";
+import { addDemo } from "./demo.ts";
+import { addDoctor } from "./doctor.ts";
+import { addGenerate } from "./generate.ts";
+import { addInspect } from "./inspect.ts";
+import { addTokens } from "./tokens.ts";
+import { addTrace } from "./trace.ts";
+
+/** Could not do it: what, numbers, remedy on one line. */
+const COULD_NOT = 2;
+
+const { version } = JSON.parse(readFileSync(new URL("package.json", packageRoot()), "utf8")) as { version: string };
+
+const program = new Command("faultline")
+  .description("Finds the first divergent op between two implementations of the same language model")
+  .version(version)
+  .exitOverride()
+  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "faultline: ")) })
+  .addHelpText("after", "\nExit status: 0 alike or done, 1 divergent, 2 could not do it.");
+for (const add of [addTrace, addInspect, addGenerate, addTokens, addDoctor, addDemo]) add(program, version);
+for (const command of program.commands) {
+  command.exitOverride().configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "faultline: ")) });
+}
+
+// A reader that closes the pipe early (head, less) has what it wanted.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(0);
+  throw error;
+});
+
+program.parseAsync().catch((error: unknown) => {
+  process.exitCode = COULD_NOT;
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) process.exitCode = 0;
+  } else if (error instanceof InputError) {
+    process.stderr.write(`faultline: ${error.message}\n`);
+  } else {
+    const message = error instanceof Error ? error.message : String(error);
+    process.stderr.write(`faultline: internal error: ${message.split("\n")[0]}; please report this (FAULTLINE_DEBUG=1 shows where)\n`);
+    if (process.env.FAULTLINE_DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+  }
+});

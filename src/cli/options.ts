@@ -1,0 +1,87 @@
+/** Options that several commands share, and their parsing. */
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { CAPTURE_LEVELS } from "../trace/capture.ts";
+
+export const DEVICES = ["auto", "hardware", "software", "oracle"] as const;
+export type DeviceOption = (typeof DEVICES)[number];
+
+export interface PromptOptions {
+  readonly prompt?: string;
+  readonly chat?: string;
+  readonly system?: string;
+  readonly tokens?: readonly number[];
+}
+
+export interface EngineOptions {
+  readonly device: DeviceOption;
+  readonly dtype: "f32" | "f16";
+  readonly layers?: string;
+  readonly kvCache: boolean;
+}
+
+export interface OutputOptions {
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+}
+
+/** A whole number of at least `least`. */
+export function integer(least: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!Number.isInteger(value) || value < least || text.trim() === "") {
+      throw new InvalidArgumentError(`A whole number of at least ${least} is needed.`);
+    }
+    return value;
+  };
+}
+
+/** A number between two bounds. */
+export function number(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!(value >= least && value <= most) || text.trim() === "") {
+      throw new InvalidArgumentError(`A number from ${least} to ${most} is needed.`);
+    }
+    return value;
+  };
+}
+
+function tokenList(text: string): number[] {
+  return text.split(",").map((part) => integer(0)(part));
+}
+
+export function addPromptOptions(command: Command): Command {
+  return command
+    .option("-p, --prompt <text>", "prompt text, tokenised as it stands")
+    .option("--chat <text>", "one user message, put into the model's chat template")
+    .option("--system <text>", "system message for --chat")
+    .option("--tokens <ids>", "token ids instead of text, e.g. 1,15043,29991", tokenList);
+}
+
+export function addEngineOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option("--device <kind>", "where to run: an adapter, or the f64 oracle on the CPU").choices(DEVICES).default("auto"),
+    )
+    .addOption(
+      new Option("--dtype <type>", "what op outputs are stored in; sums are f32 either way").choices(["f32", "f16"]).default("f32"),
+    )
+    .option("--layers <spec>", "run only these layers: none, 3, 0-2 or 0-4,7")
+    .option("--no-kv-cache", "run the whole sequence again at every step");
+}
+
+export function addCaptureOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option("--capture <level>", "stats: statistics and hash; sketch: and 16 numbers a row; full: and all values")
+        .choices(CAPTURE_LEVELS)
+        .default("sketch"),
+    )
+    .option("--taps <globs>", "taps to record, comma-separated, e.g. 'blk.0.*,logits' or 'weight:*'", (text) => text.split(","));
+}
+
+export function addOutputOptions(command: Command): Command {
+  return command
+    .option("--json", "print one JSON document instead of text")
+    .option("-q, --quiet", "print only the result, no progress");
+}

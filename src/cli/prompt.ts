@@ -1,0 +1,48 @@
+/** Prompt options -> token ids, checked against the model. */
+import { renderChat } from "../model/chat-template.ts";
+import { readGgufMetadata } from "../model/gguf-metadata.ts";
+import type { GgufMetadata } from "../model/metadata.ts";
+import type { Model } from "../model/model.ts";
+import { type Tokenizer, tokenizerFromMetadata } from "../model/tokenizer.ts";
+import { InputError } from "../trace/errors.ts";
+import type { PromptOptions } from "./options.ts";
+
+export interface Prompt {
+  /** The text that was tokenised; null where ids were given. */
+  readonly text: string | null;
+  readonly tokens: readonly number[];
+}
+
+/** Tokenises what the options ask for. A rendered chat brings its own special tokens. */
+export function promptTokens(metadata: GgufMetadata, tokenizer: Tokenizer, options: PromptOptions): Prompt {
+  const given = [options.prompt, options.chat, options.tokens].filter((option) => option !== undefined);
+  if (given.length !== 1) {
+    throw new InputError(`${given.length === 0 ? "no prompt" : `${given.length} prompts`}; give one of -p TEXT, --chat TEXT, --tokens 1,2,3`);
+  }
+  if (options.tokens !== undefined) return { text: null, tokens: options.tokens };
+  if (options.chat !== undefined) {
+    const system = options.system === undefined ? [] : [{ role: "system", content: options.system }];
+    const messages = [...system, { role: "user", content: options.chat }];
+    const text = renderChat(metadata, messages, { addGenerationPrompt: true });
+    return { text, tokens: tokenizer.encode(text, { addSpecial: false }) };
+  }
+  const text = options.prompt ?? "";
+  return { text, tokens: tokenizer.encode(text) };
+}
+
+/** The tokenizer and prompt of a run. Throws InputError for ids outside the vocabulary, and for more than the context holds. */
+export function readPrompt(model: Model, options: PromptOptions, steps: number): { tokenizer: Tokenizer; prompt: Prompt } {
+  const metadata = readGgufMetadata(model.file.path);
+  const tokenizer = tokenizerFromMetadata(metadata);
+  const prompt = promptTokens(metadata, tokenizer, options);
+  const { context, vocab } = model.parameters;
+  const outside = prompt.tokens.find((id) => id >= vocab);
+  if (outside !== undefined) throw new InputError(`token id ${outside} is outside the vocabulary of ${vocab}; ids run from 0 to ${vocab - 1}`);
+  if (prompt.tokens.length === 0) throw new InputError("the prompt has no tokens; give some text with -p");
+  if (prompt.tokens.length + steps > context) {
+    throw new InputError(
+      `${prompt.tokens.length} prompt tokens and ${steps} steps exceed the model's context of ${context}; shorten the prompt or lower -n`,
+    );
+  }
+  return { tokenizer, prompt };
+}

@@ -1,0 +1,219 @@
+/** Runs a model and writes its trace: what `trace` and `demo` share. */
+import { basename } from "node:path";
+import { createSampler, GREEDY } from "../engine/sampler.ts";
+import { type Recording, runSteps } from "../engine/steps.ts";
+import { weightPlans, weightRecords } from "../engine/weight-taps.ts";
+import { recordPlan } from "../model/graph.ts";
+import { fileDigest, type Model } from "../model/model.ts";
+import { ropePlans, ropeRecords } from "../model/rope-records.ts";
+import type { Tokenizer } from "../model/tokenizer.ts";
+import { type CaptureLevel, tapFilter } from "../trace/capture.ts";
+import { elementsOf, shapeOf } from "../trace/dims.ts";
+import { InputError } from "../trace/errors.ts";
+import type { Manifest, RecordPlan } from "../trace/record.ts";
+import { TraceWriter, vocabularyOf } from "../trace/writer.ts";
+import { type Engine, openEngine } from "./engine.ts";
+import type { EngineOptions } from "./options.ts";
+import { progressBar } from "./progress.ts";
+import type { Prompt } from "./prompt.ts";
+
+/** Values of one step that are held in memory before they are written. */
+const FULL_STEP_BYTES = 1 << 30;
+
+export interface TraceRun {
+  readonly model: Model;
+  readonly tokenizer: Tokenizer;
+  readonly prompt: Prompt;
+  readonly steps: number;
+  readonly output: string;
+  readonly capture: CaptureLevel;
+  readonly taps?: readonly string[];
+  readonly engine: EngineOptions;
+  readonly version: string;
+  readonly quiet?: boolean;
+}
+
+export interface TraceSummary {
+  readonly file: string;
+  readonly records: number;
+  /** Steps run, the prefill included. */
+  readonly steps: number;
+  readonly prompt: readonly number[];
+  /** Tokens chosen after each step. */
+  readonly generated: readonly number[];
+  readonly device: string;
+  readonly elapsedMs: number;
+}
+
+/** Throws InputError where something cannot work; what was written until then stays as a readable partial file. */
+export async function traceModel(run: TraceRun): Promise<TraceSummary> {
+  const started = performance.now();
+  const wants = tapFilter(run.taps);
+  const recording: Recording = { level: run.capture, wants };
+  checkMemory(run, wants);
+  const weightsWanted = weightPlans(run.model, wants);
+  if (weightsWanted.length > 0 && run.engine.device === "oracle") {
+    throw new InputError("weight:* taps are decoded by the GPU's kernels; leave them out with --device oracle");
+  }
+  const plans = plansOf(run, wants, weightsWanted);
+  if (plans.length === 0) {
+    throw new InputError(`no tap matches ${run.taps?.join(",")}; taps are named like embed, blk.0.attn_norm, logits`);
+  }
+  const [{ sha256 }, engine] = await Promise.all([
+    fileDigest(run.model.file.path).then((digest) => ({ sha256: digest })),
+    openEngine(run.model, run.engine, run.prompt.tokens.length + run.steps, run.quiet),
+  ]);
+  try {
+    const manifest = manifestOf(run, engine, sha256);
+    const writer = new TraceWriter(run.output, manifest([run.prompt.tokens]), vocabularyOf(plans));
+    try {
+      return await writeSteps(run, engine, recording, writer, manifest, started);
+    } finally {
+      writer.close();
+    }
+  } finally {
+    engine.close();
+  }
+}
+
+async function writeSteps(
+  run: TraceRun,
+  engine: Engine,
+  recording: Recording,
+  writer: TraceWriter,
+  manifest: (tokens: readonly (readonly number[])[]) => Manifest,
+  started: number,
+): Promise<TraceSummary> {
+  const { model, prompt, engine: options } = run;
+  const keep = { sketch: run.capture !== "stats", values: run.capture === "full" };
+  const bar = progressBar("tracing", "steps", run.quiet);
+  const interrupt = onInterrupt();
+  const tokens: (readonly number[])[] = [];
+  const generated: number[] = [];
+  try {
+    if (engine.gpu !== undefined) {
+      for await (const record of weightRecords(engine.gpu.gpu, model, engine.gpu.weights, recording)) writer.write(record);
+    }
+    bar.update(0, run.steps + 1);
+    const sample = createSampler(GREEDY);
+    const plan = { prompt: prompt.tokens, steps: run.steps, kvCache: options.kvCache, sample, stop: new Set<number>(), recording };
+    for await (const step of runSteps(engine.runner, plan)) {
+      for (const record of ropeRecords(model, step.number, step.posStart, step.tokens.length, keep)) {
+        if (recording.wants(record.tap)) writer.write(record);
+      }
+      for (const record of step.outcome.records(step.number)) writer.write(record);
+      writer.flush();
+      tokens.push(step.tokens);
+      generated.push(step.next);
+      bar.update(tokens.length, run.steps + 1);
+      if (interrupt.received && tokens.length <= run.steps) {
+        throw new InputError(
+          `interrupted after ${tokens.length} of ${run.steps + 1} steps; ${writer.partialPath} holds ${writer.count} records and can be read`,
+        );
+      }
+    }
+  } finally {
+    bar.stop();
+    interrupt.stop();
+  }
+  writer.finish(manifest(tokens));
+  return {
+    file: run.output,
+    records: writer.count,
+    steps: tokens.length,
+    prompt: prompt.tokens,
+    generated,
+    device: engine.device,
+    elapsedMs: performance.now() - started,
+  };
+}
+
+/** Every record's names, before any data: the prefill and one decode step stand for all steps. */
+function plansOf(run: TraceRun, wants: (tap: string) => boolean, weights: readonly RecordPlan[]): RecordPlan[] {
+  const { model, prompt, engine } = run;
+  const sizes = model.axes(prompt.tokens.length, prompt.tokens.length);
+  const dtype = engine.device === "oracle" ? "f64" : engine.dtype;
+  const steps = [
+    ...ropePlans(model, 0, 0, prompt.tokens.length),
+    ...model.graph.map((node) => recordPlan(node, 0, 0, sizes, dtype)),
+  ];
+  return [...weights, ...steps.filter((plan) => wants(plan.tap))];
+}
+
+function checkMemory(run: TraceRun, wants: (tap: string) => boolean): void {
+  if (run.capture !== "full") return;
+  const { model, prompt } = run;
+  const sizes = model.axes(prompt.tokens.length, prompt.tokens.length);
+  const bytes = model.graph
+    .filter((node) => wants(node.op.tap))
+    .reduce((sum, node) => sum + 4 * elementsOf(shapeOf(node.op.dims, sizes)), 0);
+  if (bytes > FULL_STEP_BYTES) {
+    throw new InputError(
+      `--capture full of ${prompt.tokens.length} tokens holds ${(bytes / 2 ** 30).toFixed(1)} GiB at once, at most 1 can be held; choose taps with --taps, or --capture sketch`,
+    );
+  }
+}
+
+function manifestOf(run: TraceRun, engine: Engine, sha256: string): (tokens: readonly (readonly number[])[]) => Manifest {
+  const { model, tokenizer, prompt } = run;
+  const created = new Date().toISOString();
+  const { rope, ...numbers } = model.parameters;
+  const fileType = model.file.metadata["general.file_type"];
+  const matrices = [...model.weights.keys()].map((name) => model.file.tensor(name)).filter((tensor) => tensor.shape.length > 1);
+  return (tokens) => ({
+    producer: {
+      name: "faultline",
+      version: run.version,
+      device: engine.device,
+      dtype: engine.dtype,
+      settings: {
+        capture: run.capture,
+        taps: run.taps?.join(",") ?? null,
+        kv_cache: run.engine.kvCache,
+        layers: run.engine.layers ?? null,
+        rope_table: "f64, rounded to f32",
+        sum_order: engine.gpu === undefined ? "serial" : "blocks of 32, in order",
+      },
+    },
+    model: {
+      file: basename(model.file.path),
+      size: model.file.size,
+      sha256,
+      architecture: model.architecture,
+      hyperParameters: {
+        ...numbers,
+        rope_base: rope.base,
+        rope_dimensions: rope.dimensions,
+        rope_scaling: rope.scaling.type,
+        rope_factors: rope.factors !== null,
+        file_type: typeof fileType === "number" ? fileType : null,
+      },
+      quantisation: [...new Set(matrices.map((tensor) => tensor.type.name))].sort().join(" "),
+    },
+    prompt: prompt.text,
+    tokens: tokens.map((step) => [...step]),
+    pieces: tokens.map((step) => step.map((id) => tokenizer.piece(id))),
+    faults: [],
+    created,
+  });
+}
+
+/** Ctrl-C once: the step under way is finished and written. Twice: the process ends at once. */
+function onInterrupt(): { readonly received: boolean; stop(): void } {
+  const state = { received: false };
+  const handler = () => {
+    if (state.received) process.exit(130);
+    state.received = true;
+  };
+  process.on("SIGINT", handler);
+  process.on("SIGTERM", handler);
+  return {
+    get received() {
+      return state.received;
+    },
+    stop: () => {
+      process.off("SIGINT", handler);
+      process.off("SIGTERM", handler);
+    },
+  };
+}

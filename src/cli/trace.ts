@@ -1,0 +1,48 @@
+/** `faultline trace`: run the engine, write a trace. */
+import type { Command } from "commander";
+import { openModel } from "../model/model.ts";
+import type { CaptureLevel } from "../trace/capture.ts";
+import { traceSummaryJson, traceSummaryText } from "../report/trace-summary.ts";
+import {
+  addCaptureOptions,
+  addEngineOptions,
+  addOutputOptions,
+  addPromptOptions,
+  type EngineOptions,
+  integer,
+  type OutputOptions,
+  type PromptOptions,
+} from "./options.ts";
+import { readPrompt } from "./prompt.ts";
+import { traceModel } from "./trace-model.ts";
+
+type Options = PromptOptions &
+  EngineOptions &
+  OutputOptions & { steps: number; output: string; capture: CaptureLevel; taps?: string[] };
+
+export function addTrace(program: Command, version: string): void {
+  const command = program
+    .command("trace")
+    .description("run a model and record every op of every step")
+    .argument("<model>", "GGUF file");
+  addPromptOptions(command).option("-n, --steps <count>", "decode steps after the prompt", integer(0), 0);
+  addEngineOptions(addCaptureOptions(command.option("-o, --output <file>", "trace to write", "trace.arrow")));
+  addOutputOptions(command)
+    .addHelpText("after", '\nExample:\n  faultline trace model.gguf -p "Once upon a time" -n 8 --capture full -o run.arrow')
+    .action(async (path: string, options: Options) => {
+      const model = await openModel(path, options.layers === undefined ? {} : { layers: options.layers });
+      try {
+        const { tokenizer, prompt } = readPrompt(model, options, options.steps);
+        const { steps, output, capture, taps, quiet } = options;
+        const summary = await traceModel({
+          ...{ model, tokenizer, prompt, steps, output, capture, version, engine: options },
+          ...(taps === undefined ? {} : { taps }),
+          ...(quiet === undefined ? {} : { quiet }),
+        });
+        if (options.json) process.stdout.write(`${JSON.stringify(traceSummaryJson(summary))}\n`);
+        else process.stdout.write(traceSummaryText(summary, tokenizer.decode(summary.generated)));
+      } finally {
+        model.file.close();
+      }
+    });
+}

@@ -1,0 +1,28 @@
+/** What `doctor` prints. */
+import pc from "picocolors";
+import { z } from "zod";
+
+const finding = z.object({
+  name: z.string(),
+  state: z.enum(["works", "missing"]),
+  found: z.string(),
+  /** True if the engine cannot run without it. */
+  needed: z.boolean(),
+  remedy: z.string(),
+});
+export type DoctorFinding = z.infer<typeof finding>;
+
+export const doctorSchema = z.object({ schema: z.literal("faultline.doctor/1"), findings: z.array(finding) });
+
+export function doctorJson(findings: readonly DoctorFinding[]): z.infer<typeof doctorSchema> {
+  return doctorSchema.parse({ schema: "faultline.doctor/1", findings });
+}
+
+export function doctorText(findings: readonly DoctorFinding[]): string {
+  return findings
+    .map(({ name, state, found, needed, remedy }) => {
+      const mark = state === "works" ? pc.green("works  ") : needed ? pc.red("MISSING") : pc.yellow("missing");
+      return `${mark}  ${name.padEnd(15)} ${found}${state === "works" ? "" : `\n         ${" ".repeat(15)} mend: ${remedy}`}\n`;
+    })
+    .join("");
+}

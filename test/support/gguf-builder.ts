@@ -1,0 +1,187 @@
+/** Writes small GGUF files, whole or broken on purpose: no test needs a download for structure. */
+import { writeFileSync } from "node:fs";
+import { BLOCK_TYPES } from "../../src/model/blocks.ts";
+
+/** A metadata value with its GGUF type. */
+export type MetadataValue =
+  | { readonly type: "u32" | "u64" | "f32" | "bool"; readonly value: number }
+  | { readonly type: "string"; readonly value: string }
+  | { readonly type: "strings"; readonly value: readonly string[] }
+  | { readonly type: "i32s" | "f32s"; readonly value: readonly number[] };
+
+export interface TensorSpec {
+  readonly name: string;
+  /** Row-major, slowest first. */
+  readonly shape: readonly number[];
+  /** GGUF's number of the block type. */
+  readonly typeId: number;
+  readonly data: Uint8Array;
+  /** Instead of the true offset. */
+  readonly offset?: bigint;
+}
+
+export interface GgufSpec {
+  readonly metadata: Readonly<Record<string, MetadataValue>>;
+  readonly tensors: readonly TensorSpec[];
+  readonly version?: number;
+  readonly alignment?: number;
+}
+
+export const u32 = (value: number): MetadataValue => ({ type: "u32", value });
+export const f32 = (value: number): MetadataValue => ({ type: "f32", value });
+export const text = (value: string): MetadataValue => ({ type: "string", value });
+
+class Bytes {
+  readonly parts: Buffer[] = [];
+  length = 0;
+  raw(bytes: Uint8Array): void {
+    this.parts.push(Buffer.from(bytes));
+    this.length += bytes.length;
+  }
+  u32(value: number): void {
+    const bytes = Buffer.alloc(4);
+    bytes.writeUInt32LE(value);
+    this.raw(bytes);
+  }
+  i32(value: number): void {
+    const bytes = Buffer.alloc(4);
+    bytes.writeInt32LE(value);
+    this.raw(bytes);
+  }
+  f32(value: number): void {
+    const bytes = Buffer.alloc(4);
+    bytes.writeFloatLE(value);
+    this.raw(bytes);
+  }
+  u64(value: bigint): void {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigUInt64LE(value);
+    this.raw(bytes);
+  }
+  string(value: string): void {
+    const bytes = Buffer.from(value, "utf8");
+    this.u64(BigInt(bytes.length));
+    this.raw(bytes);
+  }
+  pad(alignment: number): void {
+    const rest = this.length % alignment;
+    if (rest > 0) this.raw(new Uint8Array(alignment - rest));
+  }
+}
+
+function writeValue(out: Bytes, value: MetadataValue): void {
+  const array = (elementType: number, count: number) => {
+    out.u32(9);
+    out.u32(elementType);
+    out.u64(BigInt(count));
+  };
+  switch (value.type) {
+    case "u32":
+      out.u32(4);
+      out.u32(value.value);
+      return;
+    case "u64":
+      out.u32(10);
+      out.u64(BigInt(value.value));
+      return;
+    case "f32":
+      out.u32(6);
+      out.f32(value.value);
+      return;
+    case "bool":
+      out.u32(7);
+      out.raw(Uint8Array.of(value.value));
+      return;
+    case "string":
+      out.u32(8);
+      out.string(value.value);
+      return;
+    case "strings":
+      array(8, value.value.length);
+      for (const each of value.value) out.string(each);
+      return;
+    case "i32s":
+      array(5, value.value.length);
+      for (const each of value.value) out.i32(each);
+      return;
+    case "f32s":
+      array(6, value.value.length);
+      for (const each of value.value) out.f32(each);
+      return;
+    default:
+      value satisfies never;
+  }
+}
+
+/** The bytes of a GGUF file. */
+export function ggufBytes(spec: GgufSpec): Buffer {
+  const alignment = spec.alignment ?? 32;
+  const out = new Bytes();
+  out.raw(Buffer.from("GGUF"));
+  out.u32(spec.version ?? 3);
+  out.u64(BigInt(spec.tensors.length));
+  out.u64(BigInt(Object.keys(spec.metadata).length));
+  for (const [key, value] of Object.entries(spec.metadata)) {
+    out.string(key);
+    writeValue(out, value);
+  }
+  let offset = 0;
+  for (const tensor of spec.tensors) {
+    out.string(tensor.name);
+    out.u32(tensor.shape.length);
+    for (const length of [...tensor.shape].reverse()) out.u64(BigInt(length));
+    out.u32(tensor.typeId);
+    out.u64(tensor.offset ?? BigInt(offset));
+    offset += Math.ceil(tensor.data.length / alignment) * alignment;
+  }
+  out.pad(alignment);
+  for (const tensor of spec.tensors) {
+    out.raw(tensor.data);
+    out.pad(alignment);
+  }
+  return Buffer.concat(out.parts);
+}
+
+/** f32 data of a tensor. */
+export function f32Tensor(name: string, shape: readonly number[], values: Float32Array): TensorSpec {
+  return { name, shape, typeId: 0, data: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) };
+}
+
+/** Random blocks of a type, with scales of moderate size. */
+export function randomBlocks(typeName: string, elements: number, random: () => number): Uint8Array {
+  const type = BLOCK_TYPES.find((each) => each.name === typeName);
+  if (type === undefined) throw new Error(`no block type ${typeName}`);
+  const blocks = elements / type.elements;
+  const bytes = new Uint8Array(blocks * type.bytes);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = Math.floor(random() * 256);
+  const view = new DataView(bytes.buffer);
+  for (let block = 0; block < blocks; block++) {
+    const at = block * type.bytes;
+    if (type.name === "F32") view.setFloat32(at, random() * 2 - 1, true);
+    // Halves and bfloat16 of magnitude about 1/8 to 2, either sign.
+    else if (type.name === "F16") view.setUint16(at, (random() < 0.5 ? 0x8000 : 0) | (0x3000 + Math.floor(random() * 0x1000)), true);
+    else if (type.name === "BF16") view.setUint16(at, (random() < 0.5 ? 0x8000 : 0) | (0x3e00 + Math.floor(random() * 0x100)), true);
+    else for (const scaleAt of SCALES_AT[type.name] ?? []) view.setUint16(at + scaleAt, 0x2000 + Math.floor(random() * 0x400), true);
+  }
+  return bytes;
+}
+
+/** Byte offsets of the f16 scales of each block type. */
+export const SCALES_AT: Readonly<Record<string, readonly number[]>> = {
+  Q4_0: [0],
+  Q4_1: [0, 2],
+  Q5_0: [0],
+  Q5_1: [0, 2],
+  Q8_0: [0],
+  Q2_K: [80, 82],
+  Q3_K: [108],
+  Q4_K: [0, 2],
+  Q5_K: [0, 2],
+  Q6_K: [208],
+  IQ4_NL: [0],
+};
+
+export function writeGguf(path: string, spec: GgufSpec): string {
+  writeFileSync(path, ggufBytes(spec));
+  return path;
+}
