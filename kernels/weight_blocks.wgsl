@@ -3,13 +3,13 @@
 //   get_rows  y[t, k] = W[id[t], k]
 // W: n k, rows of whole blocks, each block padded to whole u32 words (src/engine/weights.ts says where the padding goes).
 // One decoder serves both, so that they cannot differ; BLOCK_TYPE is a pipeline constant, so only one decoder is compiled in.
+// Sizes are uniforms: a software driver takes seconds to compile this kernel, and a model has matrices of many sizes.
 //
 // Order of a sum: 32 terms make a block; term i belongs to lane i mod 4; lanes add up as (0 + 2) + (1 + 3); the blocks are
 // added in order to one f32. It depends on nothing else: not on WIDTH, not on TILE, not on how many tokens there are.
 
 override BLOCK_TYPE: u32;      // GGUF's number of the type
-override COLUMNS: u32;         // k
-override ROW_WORDS: u32;       // words from one row of W to the next
+override ALIGNED: bool = true; // columns are a multiple of 32
 override WIDTH: u32 = 8;       // threads of a workgroup; they share the blocks of its rows
 override TILE: u32 = 1;        // tokens of a workgroup: 1 or 4
 
@@ -22,6 +22,8 @@ struct Shape {
   first_row: u32,  // of the slice
   all_rows: u32,   // n
   has_bias: u32,
+  columns: u32,    // k
+  row_words: u32,  // from one row of W to the next
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -72,7 +74,7 @@ fn plain(row: u32, block: u32) -> Block {
   var out: Block;
   for (var i = 0u; i < 32u; i++) {
     let k = block * 32u + i;
-    if (k < COLUMNS) {
+    if (k < shape.columns) {
       var value: f32;
       if (BLOCK_TYPE == F32) {
         value = bitcast<f32>(weight[row + k]);
@@ -210,14 +212,14 @@ fn decode(row: u32, block: u32) -> Block {
 
 // Elements 32 block ... 32 block + 31 of a token's row of x, 0 beyond its end. Rows need not start at a whole vec4f.
 fn inputs(token: u32, block: u32) -> Block {
-  let row = min(token, shape.tokens - 1u) * COLUMNS + block * 32u;
+  let row = min(token, shape.tokens - 1u) * shape.columns + block * 32u;
   var out: Block;
-  if (COLUMNS % 32u == 0u) {
+  if (ALIGNED) {
     for (var i = 0u; i < 8u; i++) { out[i] = x[row / 4u + i]; }
     return out;
   }
   for (var i = 0u; i < 32u; i++) {
-    if (block * 32u + i < COLUMNS) { out[i / 4u][i & 3u] = x[(row + i) / 4u][(row + i) & 3u]; }
+    if (block * 32u + i < shape.columns) { out[i / 4u][i & 3u] = x[(row + i) / 4u][(row + i) & 3u]; }
   }
   return out;
 }
@@ -237,8 +239,7 @@ var<workgroup> totals: array<f32, 16>;                    // token row
 fn linear(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
   let row = group.x * ROWS;
   let token = group.y * TILE;
-  let blocks = (COLUMNS + 31u) / 32u;
-  let last = shape.rows - 1u;
+  let blocks = (shape.columns + 31u) / 32u;
   for (var first = 0u; first < blocks; first += ROUND) {
     for (var b = thread; b < ROUND && first + b < blocks; b += WIDTH) {
       let block = first + b;
@@ -249,8 +250,8 @@ fn linear(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) 
         x2 = inputs(token + 2u, block);
         x3 = inputs(token + 3u, block);
       }
-      for (var r = 0u; r < ROWS; r++) {
-        let w = decode(min(row + r, last) * ROW_WORDS, block);
+      for (var r = 0u; r < min(ROWS, shape.rows - row); r++) {
+        let w = decode((row + r) * shape.row_words, block);
         block_sums[b][0][r] = block_sum(w, x0);
         if (TILE == 4u) {
           block_sums[b][1][r] = block_sum(w, x1);
@@ -270,7 +271,7 @@ fn linear(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) 
   for (var o = thread; o < ROWS * TILE; o += WIDTH) {
     let r = row + o % ROWS;
     let t = token + o / ROWS;
-    if (r <= last && t < shape.tokens) {
+    if (r < shape.rows && t < shape.tokens) {
       let n = shape.first_row + r;
       var sum = totals[o];
       if (shape.has_bias == 1u) { sum += bias[n]; }
@@ -283,12 +284,12 @@ fn linear(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) 
 fn get_rows(@builtin(global_invocation_id) id: vec3u) {
   let block = id.x;
   let token = id.y;
-  if (block * 32u >= COLUMNS) { return; }
+  if (block * 32u >= shape.columns) { return; }
   let row = ids[token] - shape.first_row; // wraps to a huge number below the slice
   if (row >= shape.rows) { return; }
-  let w = decode(row * ROW_WORDS, block);
+  let w = decode(row * shape.row_words, block);
   for (var i = 0u; i < 32u; i++) {
     let k = block * 32u + i;
-    if (k < COLUMNS) { y[token * COLUMNS + k] = w[i / 4u][i & 3u]; }
+    if (k < shape.columns) { y[token * shape.columns + k] = w[i / 4u][i & 3u]; }
   }
 }

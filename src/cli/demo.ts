@@ -1,9 +1,6 @@
 /** `faultline demo`: the embedded model, traced and looked at. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { growthTable } from "../compare/growth.ts";
 import { openModel } from "../model/model.ts";
 import { packageRoot } from "../model/package-root.ts";
@@ -13,7 +10,6 @@ import { Trace } from "../trace/reader.ts";
 import { addOutputOptions, DEVICES, type DeviceOption, type OutputOptions } from "./options.ts";
 import { readPrompt } from "./prompt.ts";
 import { traceModel } from "./trace-model.ts";
-import { Option } from "commander";
 
 /** The model that comes with the package. */
 export const EMBEDDED_MODEL = "models/faultline-tiny-f16.gguf";
@@ -25,21 +21,30 @@ export function addDemo(program: Command, version: string): void {
     .command("demo")
     .description("trace the embedded model and look at the trace")
     .addOption(new Option("--device <kind>", "where to run").choices(DEVICES).default("auto"))
-    .option("-o, --output <file>", "keep the trace here");
+    .option("-o, --output <file>", "trace to write", "demo.arrow");
   addOutputOptions(command)
     .addHelpText("after", "\nExample:\n  faultline demo -o demo.arrow")
-    .action(async (options: OutputOptions & { device: DeviceOption; output?: string }) => {
-      const folder = mkdtempSync(join(tmpdir(), "faultline-demo-"));
+    .action(async (options: OutputOptions & { device: DeviceOption; output: string }) => {
       const model = await openModel(fileURLToPath(new URL(EMBEDDED_MODEL, packageRoot())));
       try {
         const { tokenizer, prompt } = readPrompt(model, { prompt: PROMPT }, STEPS);
-        const output = options.output ?? join(folder, "demo.arrow");
+        const { output } = options;
         const engine = { device: options.device, dtype: "f32" as const, kvCache: true };
         const quiet = options.quiet ?? false;
-        const summary = await traceModel({ model, tokenizer, prompt, steps: STEPS, output, capture: "full", engine, version, quiet });
+        const summary = await traceModel({
+          model,
+          tokenizer,
+          prompt,
+          steps: STEPS,
+          output,
+          capture: "full",
+          engine,
+          version,
+          quiet,
+        });
         const trace = await Trace.open(output);
         const facts = {
-          path: options.output ?? "demo.arrow",
+          path: output,
           manifest: trace.manifest,
           partial: trace.partial,
           records: trace.records.length,
@@ -50,13 +55,16 @@ export function addDemo(program: Command, version: string): void {
         };
         await trace.close();
         if (options.json) {
-          process.stdout.write(`${JSON.stringify({ trace: traceSummaryJson(summary), inspect: inspectJson(facts) })}\n`);
+          process.stdout.write(
+            `${JSON.stringify({ trace: traceSummaryJson(summary), inspect: inspectJson(facts) })}\n`,
+          );
         } else {
-          process.stdout.write(`"${PROMPT}"\n${traceSummaryText(summary, tokenizer.decode(summary.generated))}\n${inspectText(facts)}`);
+          process.stdout.write(
+            `"${PROMPT}"\n${traceSummaryText(summary, tokenizer.decode(summary.generated))}\n${inspectText(facts)}`,
+          );
         }
       } finally {
         model.file.close();
-        rmSync(folder, { recursive: true, force: true });
       }
     });
 }

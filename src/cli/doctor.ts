@@ -19,7 +19,9 @@ const TOOLS: readonly [program: string, args: readonly string[], use: string, re
 ];
 
 export function addDoctor(program: Command): void {
-  addOutputOptions(program.command("doctor").description("say what works on this machine, and how to mend what does not"))
+  addOutputOptions(
+    program.command("doctor").description("say what works on this machine, and how to mend what does not"),
+  )
     .addHelpText("after", "\nExample:\n  faultline doctor")
     .action(async (options: OutputOptions) => {
       const findings = [checkNode(), ...(await checkGpu()), ...TOOLS.map(checkTool)];
@@ -30,7 +32,13 @@ export function addDoctor(program: Command): void {
 
 function checkNode(): DoctorFinding {
   const ok = Number(process.versions.node.split(".")[0]) >= NEEDED_NODE;
-  return { name: "Node.js", state: ok ? "works" : "missing", found: process.versions.node, needed: true, remedy: `install Node ${NEEDED_NODE} or newer` };
+  return {
+    name: "Node.js",
+    state: ok ? "works" : "missing",
+    found: process.versions.node,
+    needed: true,
+    remedy: `install Node ${NEEDED_NODE} or newer`,
+  };
 }
 
 async function checkGpu(): Promise<DoctorFinding[]> {
@@ -43,7 +51,13 @@ async function checkGpu(): Promise<DoctorFinding[]> {
     const files = readdirSync(fileURLToPath(new URL("kernels/", packageRoot())));
     const problems = await kernelProblems(gpu, files);
     return [
-      { name: "WebGPU adapter", state: "works", found: `${facts.description}${facts.software ? " (software)" : ""}`, needed: true, remedy },
+      {
+        name: "WebGPU adapter",
+        state: "works",
+        found: `${facts.description}${facts.software ? " (software)" : ""}`,
+        needed: true,
+        remedy,
+      },
       {
         name: "limits",
         state: "works",

@@ -21,10 +21,7 @@ import { readPrompt } from "./prompt.ts";
 type Options = PromptOptions & EngineOptions & OutputOptions & SamplerSettings & { steps: number };
 
 export function addGenerate(program: Command): void {
-  const command = program
-    .command("generate")
-    .description("generate text, streaming")
-    .argument("<model>", "GGUF file");
+  const command = program.command("generate").description("generate text, streaming").argument("<model>", "GGUF file");
   addPromptOptions(command)
     .option("-n, --steps <count>", "tokens to generate at most", integer(1), 64)
     .option("--temperature <t>", "0 takes the most likely token", number(0, 100), 0)
@@ -32,7 +29,10 @@ export function addGenerate(program: Command): void {
     .option("--top-p <p>", "draw from the fewest tokens that reach this probability", number(0, 1), 1)
     .option("--seed <seed>", "of the random draws", integer(0), 0);
   addOutputOptions(addEngineOptions(command))
-    .addHelpText("after", '\nExample:\n  faultline generate model.gguf --chat "What is gravity?" -n 40 --temperature 0.8 --top-p 0.95 --seed 7')
+    .addHelpText(
+      "after",
+      '\nExample:\n  faultline generate model.gguf --chat "What is gravity?" -n 40 --temperature 0.8 --top-p 0.95 --seed 7',
+    )
     .action(async (path: string, options: Options) => {
       const model = await openModel(path, options.layers === undefined ? {} : { layers: options.layers });
       try {
@@ -55,7 +55,13 @@ export function addGenerate(program: Command): void {
           }
           stream.end();
           const elapsedMs = performance.now() - started;
-          const document = generationJson({ prompt: prompt.tokens, generated, text: stream.text(), elapsedMs, device: engine.device });
+          const document = generationJson({
+            prompt: prompt.tokens,
+            generated,
+            text: stream.text(),
+            elapsedMs,
+            device: engine.device,
+          });
           process.stdout.write(options.json ? `${JSON.stringify(document)}\n` : "\n");
         } finally {
           engine.close();

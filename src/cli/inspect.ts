@@ -14,7 +14,9 @@ export function addInspect(program: Command): void {
     .description("show growth of the hidden states layer by layer, and statistics of any tap")
     .argument("<trace>", "trace file, whole or partial")
     .option("--step <number>", "forward pass: 0 is the prompt, 1 the first decode step", integer(0), 0)
-    .option("--tap <globs>", "statistics of these taps, comma-separated, e.g. 'blk.0.*'", (text: string) => text.split(","));
+    .option("--tap <globs>", "statistics of these taps, comma-separated, e.g. 'blk.0.*'", (text: string) =>
+      text.split(","),
+    );
   addOutputOptions(command)
     .addHelpText("after", "\nExample:\n  faultline inspect trace.arrow --tap 'blk.0.*,logits'")
     .action(async (path: string, options: Options) => {
@@ -35,7 +37,9 @@ export function addInspect(program: Command): void {
           taps: options.tap === undefined ? [] : tapRows(trace.records, options.step, options.tap),
         };
         if (options.tap !== undefined && facts.taps.length === 0) {
-          throw new InputError(`${path}: no tap of step ${options.step} matches ${options.tap.join(",")}; try --tap '*'`);
+          throw new InputError(
+            `${path}: no tap of step ${options.step} matches ${options.tap.join(",")}; try --tap '*'`,
+          );
         }
         process.stdout.write(options.json ? `${JSON.stringify(inspectJson(facts))}\n` : inspectText(facts));
       } finally {

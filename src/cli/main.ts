@@ -24,7 +24,9 @@ const program = new Command("faultline")
   .addHelpText("after", "\nExit status: 0 alike or done, 1 divergent, 2 could not do it.");
 for (const add of [addTrace, addInspect, addGenerate, addTokens, addDoctor, addDemo]) add(program, version);
 for (const command of program.commands) {
-  command.exitOverride().configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "faultline: ")) });
+  command
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "faultline: ")) });
 }
 
 // A reader that closes the pipe early (head, less) has what it wanted.
@@ -41,7 +43,9 @@ program.parseAsync().catch((error: unknown) => {
     process.stderr.write(`faultline: ${error.message}\n`);
   } else {
     const message = error instanceof Error ? error.message : String(error);
-    process.stderr.write(`faultline: internal error: ${message.split("\n")[0]}; please report this (FAULTLINE_DEBUG=1 shows where)\n`);
+    process.stderr.write(
+      `faultline: internal error: ${message.split("\n")[0]}; please report this (FAULTLINE_DEBUG=1 shows where)\n`,
+    );
     if (process.env.FAULTLINE_DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`);
   }
 });

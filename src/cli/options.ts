@@ -61,10 +61,14 @@ export function addPromptOptions(command: Command): Command {
 export function addEngineOptions(command: Command): Command {
   return command
     .addOption(
-      new Option("--device <kind>", "where to run: an adapter, or the f64 oracle on the CPU").choices(DEVICES).default("auto"),
+      new Option("--device <kind>", "where to run: an adapter, or the f64 oracle on the CPU")
+        .choices(DEVICES)
+        .default("auto"),
     )
     .addOption(
-      new Option("--dtype <type>", "what op outputs are stored in; sums are f32 either way").choices(["f32", "f16"]).default("f32"),
+      new Option("--dtype <type>", "what op outputs are stored in; sums are f32 either way")
+        .choices(["f32", "f16"])
+        .default("f32"),
     )
     .option("--layers <spec>", "run only these layers: none, 3, 0-2 or 0-4,7")
     .option("--no-kv-cache", "run the whole sequence again at every step");
@@ -77,7 +81,9 @@ export function addCaptureOptions(command: Command): Command {
         .choices(CAPTURE_LEVELS)
         .default("sketch"),
     )
-    .option("--taps <globs>", "taps to record, comma-separated, e.g. 'blk.0.*,logits' or 'weight:*'", (text) => text.split(","));
+    .option("--taps <globs>", "taps to record, comma-separated, e.g. 'blk.0.*,logits' or 'weight:*'", (text) =>
+      text.split(","),
+    );
 }
 
 export function addOutputOptions(command: Command): Command {

@@ -17,7 +17,9 @@ export interface Prompt {
 export function promptTokens(metadata: GgufMetadata, tokenizer: Tokenizer, options: PromptOptions): Prompt {
   const given = [options.prompt, options.chat, options.tokens].filter((option) => option !== undefined);
   if (given.length !== 1) {
-    throw new InputError(`${given.length === 0 ? "no prompt" : `${given.length} prompts`}; give one of -p TEXT, --chat TEXT, --tokens 1,2,3`);
+    throw new InputError(
+      `${given.length === 0 ? "no prompt" : `${given.length} prompts`}; give one of -p TEXT, --chat TEXT, --tokens 1,2,3`,
+    );
   }
   if (options.tokens !== undefined) return { text: null, tokens: options.tokens };
   if (options.chat !== undefined) {
@@ -31,13 +33,18 @@ export function promptTokens(metadata: GgufMetadata, tokenizer: Tokenizer, optio
 }
 
 /** The tokenizer and prompt of a run. Throws InputError for ids outside the vocabulary, and for more than the context holds. */
-export function readPrompt(model: Model, options: PromptOptions, steps: number): { tokenizer: Tokenizer; prompt: Prompt } {
+export function readPrompt(
+  model: Model,
+  options: PromptOptions,
+  steps: number,
+): { tokenizer: Tokenizer; prompt: Prompt } {
   const metadata = readGgufMetadata(model.file.path);
   const tokenizer = tokenizerFromMetadata(metadata);
   const prompt = promptTokens(metadata, tokenizer, options);
   const { context, vocab } = model.parameters;
   const outside = prompt.tokens.find((id) => id >= vocab);
-  if (outside !== undefined) throw new InputError(`token id ${outside} is outside the vocabulary of ${vocab}; ids run from 0 to ${vocab - 1}`);
+  if (outside !== undefined)
+    throw new InputError(`token id ${outside} is outside the vocabulary of ${vocab}; ids run from 0 to ${vocab - 1}`);
   if (prompt.tokens.length === 0) throw new InputError("the prompt has no tokens; give some text with -p");
   if (prompt.tokens.length + steps > context) {
     throw new InputError(

@@ -92,11 +92,19 @@ async function writeSteps(
   const generated: number[] = [];
   try {
     if (engine.gpu !== undefined) {
-      for await (const record of weightRecords(engine.gpu.gpu, model, engine.gpu.weights, recording)) writer.write(record);
+      for await (const record of weightRecords(engine.gpu.gpu, model, engine.gpu.weights, recording))
+        writer.write(record);
     }
     bar.update(0, run.steps + 1);
     const sample = createSampler(GREEDY);
-    const plan = { prompt: prompt.tokens, steps: run.steps, kvCache: options.kvCache, sample, stop: new Set<number>(), recording };
+    const plan = {
+      prompt: prompt.tokens,
+      steps: run.steps,
+      kvCache: options.kvCache,
+      sample,
+      stop: new Set<number>(),
+      recording,
+    };
     for await (const step of runSteps(engine.runner, plan)) {
       for (const record of ropeRecords(model, step.number, step.posStart, step.tokens.length, keep)) {
         if (recording.wants(record.tap)) writer.write(record);
@@ -154,12 +162,18 @@ function checkMemory(run: TraceRun, wants: (tap: string) => boolean): void {
   }
 }
 
-function manifestOf(run: TraceRun, engine: Engine, sha256: string): (tokens: readonly (readonly number[])[]) => Manifest {
+function manifestOf(
+  run: TraceRun,
+  engine: Engine,
+  sha256: string,
+): (tokens: readonly (readonly number[])[]) => Manifest {
   const { model, tokenizer, prompt } = run;
   const created = new Date().toISOString();
   const { rope, ...numbers } = model.parameters;
   const fileType = model.file.metadata["general.file_type"];
-  const matrices = [...model.weights.keys()].map((name) => model.file.tensor(name)).filter((tensor) => tensor.shape.length > 1);
+  const matrices = [...model.weights.keys()]
+    .map((name) => model.file.tensor(name))
+    .filter((tensor) => tensor.shape.length > 1);
   return (tokens) => ({
     producer: {
       name: "faultline",

@@ -1,8 +1,8 @@
 /** `faultline trace`: run the engine, write a trace. */
 import type { Command } from "commander";
 import { openModel } from "../model/model.ts";
-import type { CaptureLevel } from "../trace/capture.ts";
 import { traceSummaryJson, traceSummaryText } from "../report/trace-summary.ts";
+import type { CaptureLevel } from "../trace/capture.ts";
 import {
   addCaptureOptions,
   addEngineOptions,
@@ -28,7 +28,10 @@ export function addTrace(program: Command, version: string): void {
   addPromptOptions(command).option("-n, --steps <count>", "decode steps after the prompt", integer(0), 0);
   addEngineOptions(addCaptureOptions(command.option("-o, --output <file>", "trace to write", "trace.arrow")));
   addOutputOptions(command)
-    .addHelpText("after", '\nExample:\n  faultline trace model.gguf -p "Once upon a time" -n 8 --capture full -o run.arrow')
+    .addHelpText(
+      "after",
+      '\nExample:\n  faultline trace model.gguf -p "Once upon a time" -n 8 --capture full -o run.arrow',
+    )
     .action(async (path: string, options: Options) => {
       const model = await openModel(path, options.layers === undefined ? {} : { layers: options.layers });
       try {

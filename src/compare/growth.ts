@@ -21,7 +21,8 @@ export function growthTable(records: readonly RecordSummary[], step: number): Gr
   const stream = records.filter(
     (record) =>
       record.step === step &&
-      (["embed", "final_norm", "logits"].includes(record.tap) || (record.layer !== null && nameInLayer(record.tap) === "output")),
+      (["embed", "final_norm", "logits"].includes(record.tap) ||
+        (record.layer !== null && nameInLayer(record.tap) === "output")),
   );
   const first = stream.find((record) => record.layer !== null)?.statistics.rms;
   return stream.map((record, i) => {

@@ -16,7 +16,11 @@ export class Buffers {
 
   /** Arena number `index`, with two halves of `halfBytes`. Bind groups keep the buffer that they were made with. */
   arena(index: number, halfBytes: number): GPUBuffer {
-    return this.named(`arena ${index} of ${halfBytes}`, 2 * halfBytes, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC);
+    return this.named(
+      `arena ${index} of ${halfBytes}`,
+      2 * halfBytes,
+      GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC,
+    );
   }
 
   /** The cache that the rows of a tap are stored to. */

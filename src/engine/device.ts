@@ -34,11 +34,15 @@ export interface AdapterFacts {
 
 /** Asks for an adapter. Throws NoAdapterError where there is none of that kind. */
 export async function requestAdapter(kind: DeviceKind): Promise<GPUAdapter> {
-  const options = kind === "software" ? { forceFallbackAdapter: true } : { powerPreference: "high-performance" as const };
+  const options =
+    kind === "software" ? { forceFallbackAdapter: true } : { powerPreference: "high-performance" as const };
   const adapter = await instance().requestAdapter(options);
-  if (adapter === null) throw new NoAdapterError(`no WebGPU adapter${kind === "auto" ? "" : ` of kind ${kind}`}; ${INSTALL}`);
+  if (adapter === null)
+    throw new NoAdapterError(`no WebGPU adapter${kind === "auto" ? "" : ` of kind ${kind}`}; ${INSTALL}`);
   if (kind === "hardware" && adapterFacts(adapter).software) {
-    throw new NoAdapterError(`no hardware WebGPU adapter, only ${adapterFacts(adapter).description}; use --device auto or software`);
+    throw new NoAdapterError(
+      `no hardware WebGPU adapter, only ${adapterFacts(adapter).description}; use --device auto or software`,
+    );
   }
   return adapter;
 }
@@ -159,7 +163,11 @@ function firstLine(message: string): string {
 function namedError(error: GPUError, what = "the GPU"): DeviceError {
   const message = firstLine(error.message);
   if (error.constructor.name === "GPUOutOfMemoryError") {
-    return new GpuOutOfMemoryError(`${what}: out of GPU memory (${message}); use a shorter prompt, a smaller model or --device oracle`);
+    return new GpuOutOfMemoryError(
+      `${what}: out of GPU memory (${message}); use a shorter prompt, a smaller model or --device oracle`,
+    );
   }
-  return new GpuValidationError(`${what}: refused by the GPU driver (${message}); please report this with the output of faultline doctor`);
+  return new GpuValidationError(
+    `${what}: refused by the GPU driver (${message}); please report this with the output of faultline doctor`,
+  );
 }

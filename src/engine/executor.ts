@@ -2,10 +2,11 @@
  * Runs steps of a model on the GPU: dispatches in order, statistics of what is recorded in the same submission, one read back
  * per submission. Knows token ids and positions, not text; knows records, not files.
  */
-import { rowsAndColumns, shapeOf } from "../trace/dims.ts";
-import type { CaptureLevel } from "../trace/capture.ts";
+
 import type { Model } from "../model/model.ts";
 import { ropeTable } from "../model/rope.ts";
+import type { CaptureLevel } from "../trace/capture.ts";
+import { rowsAndColumns, shapeOf } from "../trace/dims.ts";
 import { Buffers } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
 import { type Binding, bindGroup, Pipelines } from "./kernels.ts";
@@ -200,7 +201,13 @@ export class Executor implements StepRunner {
             const { rows, columns } = rowsAndColumns(shape);
             const firstRecord = next;
             next += rows;
-            return { planned, rows, columns, firstRecord, map: new RowMap(planned.op.dims, shape, result.step.tokens, firstRow) };
+            return {
+              planned,
+              rows,
+              columns,
+              firstRecord,
+              map: new RowMap(planned.op.dims, shape, result.step.tokens, firstRow),
+            };
           }),
       ),
     );

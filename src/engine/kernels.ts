@@ -66,7 +66,9 @@ export class Pipelines {
     const compute = { module: await module, entryPoint: entry, constants: { ...constants } };
     return this.#gpu.device
       .createComputePipelineAsync({ label: kernel, layout: "auto", compute })
-      .catch((error: Error) => this.#gpu.guarded(`kernel ${kernel} ${JSON.stringify(constants)}`, () => Promise.reject(error)));
+      .catch((error: Error) =>
+        this.#gpu.guarded(`kernel ${kernel} ${JSON.stringify(constants)}`, () => Promise.reject(error)),
+      );
   }
 }
 

@@ -1,7 +1,9 @@
 /** Ops -> dispatches: one row of the table per kind of op. What is fixed becomes a constant, what changes by step a uniform. */
-import { elementsOf, shapeOf } from "../trace/dims.ts";
+
+import type { TensorInfo } from "../model/gguf.ts";
 import type { Model } from "../model/model.ts";
 import type { Op, OpKind, OpOf } from "../model/ops.ts";
+import { elementsOf, shapeOf } from "../trace/dims.ts";
 import type { Binding, Constants, KernelName } from "./kernels.ts";
 import type { GpuWeights } from "./weights.ts";
 
@@ -106,7 +108,7 @@ const LOWER: { readonly [K in OpKind]: Lower<K> } = {
     const tile = tokens === 1 ? 1 : 4;
     return slices.map(({ buffer, firstRow, rows }) => ({
       kernel: "linear",
-      constants: { BLOCK_TYPE: tensor.type.id, COLUMNS: tensor.columns, ROW_WORDS: rowWords, WIDTH: width, TILE: tile },
+      constants: { ...blockConstants(tensor), WIDTH: width, TILE: tile },
       bindings: {
         1: { buffer },
         2: input(inputs, 0),
@@ -114,7 +116,7 @@ const LOWER: { readonly [K in OpKind]: Lower<K> } = {
         3: { buffer: bias === undefined ? buffer : weights.vector(bias) },
         4: output,
       },
-      uniform: () => [tokens, rows, firstRow, tensor.rows, bias === undefined ? 0 : 1],
+      uniform: () => [tokens, rows, firstRow, tensor.rows, bias === undefined ? 0 : 1, tensor.columns, rowWords],
       grid: () => [Math.ceil(rows / LINEAR_ROWS), Math.ceil(tokens / tile), 1],
     }));
   },
@@ -177,6 +179,11 @@ export function lower<K extends OpKind>(
   return row(op, inputs, output, context);
 }
 
+/** What the weight kernels are compiled for. */
+function blockConstants({ type, columns }: TensorInfo): Constants {
+  return { BLOCK_TYPE: type.id, ALIGNED: columns % 32 === 0 ? 1 : 0 };
+}
+
 /** Decoded rows of a matrix, by number: the embedding, and weights as taps. */
 export function getRows(
   matrix: string,
@@ -186,9 +193,9 @@ export function getRows(
   const { tensor, rowWords, slices } = weights.matrix(matrix);
   return slices.map(({ buffer, firstRow, rows }) => ({
     kernel: "get_rows",
-    constants: { BLOCK_TYPE: tensor.type.id, COLUMNS: tensor.columns, ROW_WORDS: rowWords, WIDTH: width },
+    constants: { ...blockConstants(tensor), WIDTH: width },
     bindings: { 1: { buffer }, 2: io.ids, 4: io.output },
-    uniform: () => [io.tokens, rows, firstRow],
+    uniform: () => [io.tokens, rows, firstRow, tensor.rows, 0, tensor.columns, rowWords],
     grid: () => [Math.ceil(tensor.columns / 32 / width), io.tokens, 1],
   }));
 }

@@ -4,10 +4,11 @@
  * forbids it), and one dispatch can take the statistics of all tensors in an arena. Arenas have two halves; layers fill a half,
  * then the other, so what one layer hands to the next stays until it is read. A run of layers in one half is a segment.
  */
-import { elementsOf, shapeOf } from "../trace/dims.ts";
-import { layerOfTap } from "../trace/taps.ts";
+
 import type { Model } from "../model/model.ts";
 import { type Op, Ops } from "../model/ops.ts";
+import { elementsOf, shapeOf } from "../trace/dims.ts";
+import { layerOfTap } from "../trace/taps.ts";
 
 export const ARENAS = 3;
 /** Offsets of bindings: WebGPU's default minStorageBufferOffsetAlignment. */

@@ -1,10 +1,11 @@
 /** A plan with everything made that does not change from step to step: pipelines, bind groups, places of uniforms. */
-import { rowsAndColumns, shapeOf } from "../trace/dims.ts";
+
 import type { Model } from "../model/model.ts";
+import { rowsAndColumns, shapeOf } from "../trace/dims.ts";
 import type { Buffers } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
 import { type Binding, bindGroup, type Pipelines } from "./kernels.ts";
-import { type Dispatch, lower, type LoweringContext, roundHalf, storeRows } from "./lowering.ts";
+import { type Dispatch, type LoweringContext, lower, roundHalf, storeRows } from "./lowering.ts";
 import type { Place, Plan, PlannedOp, Segment } from "./plan.ts";
 
 /** Bytes between uniforms: WebGPU's default minUniformBufferOffsetAlignment. */
@@ -55,8 +56,14 @@ export async function makeReady(
         (dispatches[index] ?? []).map(async (dispatch) => {
           const uniformAt = UNIFORM_STRIDE * next++;
           const pipeline = await pipelines.get(dispatch.kernel, dispatch.constants);
-          const uniform = dispatch.uniform === null ? {} : { 0: { buffer: uniforms, offset: uniformAt, size: UNIFORM_BYTES } };
-          return { dispatch, pipeline, group: bindGroup(gpu, pipeline, { ...uniform, ...dispatch.bindings }), uniformAt };
+          const uniform =
+            dispatch.uniform === null ? {} : { 0: { buffer: uniforms, offset: uniformAt, size: UNIFORM_BYTES } };
+          return {
+            dispatch,
+            pipeline,
+            group: bindGroup(gpu, pipeline, { ...uniform, ...dispatch.bindings }),
+            uniformAt,
+          };
         }),
       ),
     })),
@@ -79,9 +86,7 @@ function dispatchesOf(
   });
   const { op, inputs, place, stored } = planned;
   const output = at(place);
-  const sources = inputs.map(({ producer, cached }) =>
-    cached ? buffers.cache(producer.op.tap) : at(producer.place),
-  );
+  const sources = inputs.map(({ producer, cached }) => (cached ? buffers.cache(producer.op.tap) : at(producer.place)));
   const dispatches = [...lower(op, sources, output, context)];
   if (dtype === "f16") dispatches.push(roundHalf(output, place.byteLength / 4, context.width));
   if (stored) {

@@ -1,8 +1,9 @@
 /** What a step left behind: the logits of its last row, and what was recorded, put together over the passes of the step. */
-import { elementsOf, parseDims, rowsAndColumns, shapeOf } from "../trace/dims.ts";
-import type { TraceRecord } from "../trace/record.ts";
+
 import { recordPlan } from "../model/graph.ts";
 import type { Model } from "../model/model.ts";
+import { elementsOf, parseDims, rowsAndColumns, shapeOf } from "../trace/dims.ts";
+import type { TraceRecord } from "../trace/record.ts";
 import type { StepShape } from "./lowering.ts";
 import { RECORD_WORDS, tensorSummary } from "./row-records.ts";
 import type { Recording, StepOutcome } from "./steps.ts";

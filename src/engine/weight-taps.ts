@@ -1,8 +1,9 @@
 /** The taps `weight:NAME`: weights as the kernels decode them, recorded like any op. */
-import { elementsOf, rowsAndColumns, shapeOf } from "../trace/dims.ts";
-import { layerOfTap } from "../trace/taps.ts";
-import type { RecordPlan, TraceRecord } from "../trace/record.ts";
+
 import type { Model } from "../model/model.ts";
+import { elementsOf, rowsAndColumns, shapeOf } from "../trace/dims.ts";
+import type { RecordPlan, TraceRecord } from "../trace/record.ts";
+import { layerOfTap } from "../trace/taps.ts";
 import { Buffers } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
 import { bindGroup, Pipelines } from "./kernels.ts";
@@ -101,7 +102,10 @@ class WeightReader {
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     if (!isVector) {
-      const ids = this.#buffers.upload("ids", Uint32Array.from({ length: count }, (_, row) => first + row));
+      const ids = this.#buffers.upload(
+        "ids",
+        Uint32Array.from({ length: count }, (_, row) => first + row),
+      );
       for (const dispatch of getRows(name, { ids, output: decoded, tokens: count }, this.#context())) {
         await this.#dispatch(pass, dispatch);
       }

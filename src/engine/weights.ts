@@ -3,8 +3,8 @@
  * than the adapter's binding limit is cut into slices of rows. Gains and biases are decoded to f32. Rows stream from the file.
  */
 import type { GgufFile, TensorInfo } from "../model/gguf.ts";
-import { GpuOutOfMemoryError } from "./errors.ts";
 import type { Gpu } from "./device.ts";
+import { GpuOutOfMemoryError } from "./errors.ts";
 
 /** Bytes read and uploaded at a time. */
 const CHUNK_BYTES = 16 << 20;
@@ -127,7 +127,9 @@ class Uploader {
     const rowWords = gpuRowWords(tensor);
     const rowsOfSlice = Math.floor(limit / (rowWords * 4));
     if (rowsOfSlice < 1) {
-      throw new GpuOutOfMemoryError(`${tensor.name}: a row takes ${rowWords * 4} bytes, the adapter binds at most ${limit}`);
+      throw new GpuOutOfMemoryError(
+        `${tensor.name}: a row takes ${rowWords * 4} bytes, the adapter binds at most ${limit}`,
+      );
     }
     const slices: WeightSlice[] = [];
     for (let firstRow = 0; firstRow < tensor.rows; firstRow += rowsOfSlice) {

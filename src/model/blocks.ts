@@ -179,7 +179,8 @@ export function blockType(id: number): BlockType | undefined {
 /** Decodes whole blocks to f32. `bytes` must hold a whole number of blocks. */
 export function decodeBlocks(type: BlockType, bytes: Uint8Array): Float32Array {
   const blocks = bytes.length / type.bytes;
-  if (!Number.isInteger(blocks)) throw new Error(`${bytes.length} bytes are not whole ${type.name} blocks of ${type.bytes}`);
+  if (!Number.isInteger(blocks))
+    throw new Error(`${bytes.length} bytes are not whole ${type.name} blocks of ${type.bytes}`);
   const out = new Float32Array(blocks * type.elements);
   for (let i = 0; i < blocks; i++) type.decode(bytes, i * type.bytes, out, i * type.elements);
   return out;

@@ -4,8 +4,8 @@
 // U+FEFF: the Gemma vocabularies then hold "//" and "#" twice, and text is tokenised wrongly without a word. It also
 // takes two to three times as long over a vocabulary, which every run of the tool would pay for.
 import { closeSync, fstatSync, readSync } from "node:fs";
-import { openModelFile } from "./gguf.ts";
 import { ModelError } from "./errors.ts";
+import { openModelFile } from "./gguf.ts";
 import type { GgufMetadata } from "./metadata.ts";
 
 const CHUNK_BYTES = 1 << 20;

@@ -29,7 +29,13 @@ export class GgufFile {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly #fd: number;
 
-  private constructor(path: string, fd: number, size: number, metadata: GgufMetadata, tensors: Map<string, TensorInfo>) {
+  private constructor(
+    path: string,
+    fd: number,
+    size: number,
+    metadata: GgufMetadata,
+    tensors: Map<string, TensorInfo>,
+  ) {
     this.path = path;
     this.#fd = fd;
     this.size = size;
@@ -73,7 +79,8 @@ export class GgufFile {
     let done = 0;
     while (done < bytes.length) {
       const read = readSync(this.#fd, bytes, done, bytes.length - done, start + done);
-      if (read === 0) throw new ModelError(`${this.name}: ended inside ${tensor.name}; the file changed while it was read`);
+      if (read === 0)
+        throw new ModelError(`${this.name}: ended inside ${tensor.name}; the file changed while it was read`);
       done += read;
     }
     return bytes;
@@ -121,14 +128,17 @@ async function readHeader(path: string, size: number) {
     parsed = await gguf(resolve(path), { allowLocalFile: true });
   } catch (error) {
     const why = (error as Error).message.split("\n")[0];
-    throw new ModelError(`${path}: the header cannot be read in ${size} bytes (${why}); the file is cut short or damaged`);
+    throw new ModelError(
+      `${path}: the header cannot be read in ${size} bytes (${why}); the file is cut short or damaged`,
+    );
   }
   const { version: _version, tensor_count: _tensors, kv_count: _keys, ...keys } = parsed.metadata;
   const metadata: GgufMetadata = Object.fromEntries(Object.entries(keys).map(([key, value]) => [key, plain(value)]));
   const alignment = Number(metadata["general.alignment"] ?? 32);
   const tensors = new Map<string, TensorInfo>();
   for (const info of parsed.tensorInfos) {
-    if (tensors.has(info.name)) throw new ModelError(`${path}: tensor ${info.name} stands twice in the table; the file is damaged`);
+    if (tensors.has(info.name))
+      throw new ModelError(`${path}: tensor ${info.name} stands twice in the table; the file is damaged`);
     const shape = info.shape.map(Number).reverse();
     const byteOffset = Number(parsed.tensorDataOffset) + Number(info.offset);
     tensors.set(info.name, tensorInfo(path, size, alignment, info.name, shape, Number(info.dtype), byteOffset));
@@ -156,7 +166,9 @@ function tensorInfo(
 ): TensorInfo {
   const type = blockType(typeId);
   if (type === undefined) {
-    throw new ModelError(`${path}: ${name} has block type ${typeId}, which has no decoder here; requantise the model, e.g. to Q4_K`);
+    throw new ModelError(
+      `${path}: ${name} has block type ${typeId}, which has no decoder here; requantise the model, e.g. to Q4_K`,
+    );
   }
   const columns = shape.at(-1) ?? 1;
   const rows = shape.slice(0, -1).reduce((product, length) => product * length, 1);
@@ -171,10 +183,14 @@ function tensorInfo(
   const rowBytes = (columns / type.elements) * type.bytes;
   const end = byteOffset + rows * rowBytes;
   if (end > size) {
-    throw new ModelError(`${path}: ${name} ends at byte ${end}, the file at ${size}; it is cut short, download it again`);
+    throw new ModelError(
+      `${path}: ${name} ends at byte ${end}, the file at ${size}; it is cut short, download it again`,
+    );
   }
   if (byteOffset % alignment !== 0) {
-    throw new ModelError(`${path}: ${name} starts at byte ${byteOffset}, not a multiple of ${alignment}; the header is damaged`);
+    throw new ModelError(
+      `${path}: ${name} starts at byte ${byteOffset}, not a multiple of ${alignment}; the header is damaged`,
+    );
   }
   return { name, shape, type, byteOffset, rowBytes, rows, columns };
 }

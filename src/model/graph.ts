@@ -1,26 +1,31 @@
 /** The graph of a model: every op in execution order with the taps that feed it. Recorded from the forward page itself. */
-import { shapeOf, type AxisSizes } from "../trace/dims.ts";
-import { layerOfTap } from "../trace/taps.ts";
+import { type AxisSizes, shapeOf } from "../trace/dims.ts";
 import type { RecordPlan } from "../trace/record.ts";
+import { layerOfTap } from "../trace/taps.ts";
 import { type Op, Ops } from "./ops.ts";
+
+/** An input of an op: a tap of this step, or (cached) the rows of that tap in this step and all earlier ones. */
+export interface GraphInput {
+  readonly tap: string;
+  readonly cached: boolean;
+}
 
 export interface GraphNode {
   readonly op: Op;
-  /** Taps of its inputs. Those of `cached` count: the rows of this step and of all earlier ones. */
-  readonly inputs: readonly string[];
+  readonly inputs: readonly GraphInput[];
 }
 
-/** Runs a page without computing: T is the tap's name. */
-export class GraphRecorder extends Ops<string> {
+/** Runs a page without computing. */
+export class GraphRecorder extends Ops<GraphInput> {
   readonly nodes: GraphNode[] = [];
 
-  override run(op: Op, inputs: readonly string[]): string {
+  override run(op: Op, inputs: readonly GraphInput[]): GraphInput {
     this.nodes.push({ op, inputs });
-    return op.tap;
+    return { tap: op.tap, cached: false };
   }
 
-  override cached(rows: string): string {
-    return rows;
+  override cached(rows: GraphInput): GraphInput {
+    return { ...rows, cached: true };
   }
 }
 
@@ -42,7 +47,7 @@ export function recordPlan(
     dims: op.dims,
     layer: layerOfTap(op.tap),
     shape: shapeOf(op.dims, sizes),
-    inputs,
+    inputs: inputs.map((input) => input.tap),
     weights: op.weights,
   };
 }

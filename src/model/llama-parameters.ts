@@ -22,7 +22,9 @@ export interface LlamaParameters {
 export function readLlamaParameters(file: GgufFile): LlamaParameters {
   const number = numberKeys(file, "llama");
   if (number("expert_count", 0) > 0) {
-    throw new ModelError(`${file.name}: ${number("expert_count")} experts; mixtures of experts cannot be run, use a dense model`);
+    throw new ModelError(
+      `${file.name}: ${number("expert_count")} experts; mixtures of experts cannot be run, use a dense model`,
+    );
   }
   const embd = number("embedding_length");
   const heads = number("attention.head_count");
@@ -96,6 +98,8 @@ function checkShapes(file: GgufFile, p: LlamaParameters): void {
   }
   const tokens = file.metadata["tokenizer.ggml.tokens"];
   if (Array.isArray(tokens) && tokens.length > p.vocab) {
-    throw new ModelError(`${file.name}: ${tokens.length} tokens, but token_embd.weight has ${p.vocab} rows; convert the model again`);
+    throw new ModelError(
+      `${file.name}: ${tokens.length} tokens, but token_embd.weight has ${p.vocab} rows; convert the model again`,
+    );
   }
 }

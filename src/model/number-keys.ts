@@ -12,7 +12,9 @@ export function numberKeys(file: GgufFile, architecture: string): NumberKey {
     if (Array.isArray(value) && value.length > 0 && value.every((each) => each === value[0])) return value[0];
     if (typeof value !== "number" || !Number.isFinite(value) || value < 0) {
       const found = Array.isArray(value) ? "a value per layer, which this program cannot run" : JSON.stringify(value);
-      throw new ModelError(`${file.name}: ${architecture}.${key} is ${found ?? "missing"}; a number is needed, convert the model again`);
+      throw new ModelError(
+        `${file.name}: ${architecture}.${key} is ${found ?? "missing"}; a number is needed, convert the model again`,
+      );
     }
     return value;
   };

@@ -62,13 +62,18 @@ function readScaling(file: GgufFile, architecture: string): RopeScaling {
       attentionFactor: number("rope.scaling.attn_factor", 1),
     };
   }
-  throw new ModelError(`${file.name}: ${architecture}.rope.scaling.type is "${type}"; none, linear and yarn can be run`);
+  throw new ModelError(
+    `${file.name}: ${architecture}.rope.scaling.type is "${type}"; none, linear and yarn can be run`,
+  );
 }
 
 /** Angle per position of each pair, and the factor on cosine and sine. */
 export function ropeFrequencies(rope: RopeParameters): { frequencies: Float64Array; magnitude: number } {
   const { base, dimensions, scaling, factors } = rope;
-  const frequencies = Float64Array.from({ length: dimensions / 2 }, (_, j) => base ** ((-2 * j) / dimensions) / (factors?.[j] ?? 1));
+  const frequencies = Float64Array.from(
+    { length: dimensions / 2 },
+    (_, j) => base ** ((-2 * j) / dimensions) / (factors?.[j] ?? 1),
+  );
   if (scaling.type === "none") return { frequencies, magnitude: 1 };
   if (scaling.type === "linear") return { frequencies: frequencies.map((f) => f / scaling.factor), magnitude: 1 };
   // YaRN (arXiv 2309.00071, section 3.2): fast pairs keep their frequency, slow pairs are interpolated, a ramp between. The ramp

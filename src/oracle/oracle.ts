@@ -36,7 +36,12 @@ export class OracleWeights {
 }
 
 /** What evaluating ops of one step needs beside their inputs. */
-export function oracleContext(model: Model, weights: OracleWeights, posStart: number, tokens: readonly number[]): OracleContext {
+export function oracleContext(
+  model: Model,
+  weights: OracleWeights,
+  posStart: number,
+  tokens: readonly number[],
+): OracleContext {
   const { cos, sin } = ropeTable(model.parameters.rope, posStart, tokens.length);
   return { tokens, posStart, cos, sin, weight: (name, ids) => weights.get(name, ids) };
 }

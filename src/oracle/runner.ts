@@ -1,8 +1,9 @@
 /** The oracle as a runner of steps: the same trace, computed in f64 on the CPU. */
-import type { CaptureLevel } from "../trace/capture.ts";
-import { recordFromValues, type TraceRecord } from "../trace/record.ts";
+
 import { type GraphNode, recordPlan } from "../model/graph.ts";
 import type { Model } from "../model/model.ts";
+import type { CaptureLevel } from "../trace/capture.ts";
+import { recordFromValues, type TraceRecord } from "../trace/record.ts";
 import { Oracle } from "./oracle.ts";
 
 interface Recording {
@@ -27,7 +28,8 @@ export class OracleRunner {
     const outputs: { node: GraphNode; values: Float32Array }[] = [];
     const logits = this.#oracle.step(posStart, tokens, (op, output) => {
       const node = this.#nodes.get(op.tap);
-      if (node !== undefined && recording?.wants(op.tap)) outputs.push({ node, values: Float32Array.from(output.data) });
+      if (node !== undefined && recording?.wants(op.tap))
+        outputs.push({ node, values: Float32Array.from(output.data) });
     });
     const keep = { sketch: recording?.level !== "stats", values: recording?.level === "full" };
     return {

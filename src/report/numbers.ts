@@ -17,6 +17,8 @@ export function seconds(ms: number): string {
 /** A piece of text on one line: control characters, bidirectional marks and separators are shown as escapes. */
 export function visible(text: string): string {
   return [...text]
-    .map((character) => (/[\p{C}\p{Zl}\p{Zp}]/u.test(character) ? `\\u{${character.codePointAt(0)?.toString(16)}}` : character))
+    .map((character) =>
+      /[\p{C}\p{Zl}\p{Zp}]/u.test(character) ? `\\u{${character.codePointAt(0)?.toString(16)}}` : character,
+    )
     .join("");
 }

@@ -1,7 +1,18 @@
 /** Records -> one Arrow record batch. Buffers are laid out by hand: values are copied once, strings are encoded once. */
-import { type Data, type DataType, Float32, makeData, RecordBatch, type Schema, Struct, Uint32, Utf8, type Vector } from "apache-arrow";
-import { COLUMNS, type ColumnName, type Columns, type DictionaryColumn } from "./schema.ts";
+import {
+  type Data,
+  type DataType,
+  Float32,
+  makeData,
+  RecordBatch,
+  type Schema,
+  Struct,
+  Uint32,
+  Utf8,
+  type Vector,
+} from "apache-arrow";
 import type { TraceRecord } from "./record.ts";
+import { COLUMNS, type ColumnName, type Columns, type DictionaryColumn } from "./schema.ts";
 
 /** For each dictionary column its values as an Arrow vector, and the index of each. */
 export type Dictionaries = Readonly<
@@ -122,13 +133,28 @@ const BUILD: Readonly<Record<ColumnName, Column>> = {
   max_abs: float32((record) => record.statistics.maxAbs),
   max_abs_index: uint32((record) => record.statistics.maxAbsIndex),
   mean: (records) =>
-    makeData({ type: COLUMNS.mean, length: records.length, nullCount: 0, data: Float64Array.from(records, (r) => r.statistics.mean) }),
+    makeData({
+      type: COLUMNS.mean,
+      length: records.length,
+      nullCount: 0,
+      data: Float64Array.from(records, (r) => r.statistics.mean),
+    }),
   rms: (records) =>
-    makeData({ type: COLUMNS.rms, length: records.length, nullCount: 0, data: Float64Array.from(records, (r) => r.statistics.rms) }),
+    makeData({
+      type: COLUMNS.rms,
+      length: records.length,
+      nullCount: 0,
+      data: Float64Array.from(records, (r) => r.statistics.rms),
+    }),
   row_rms: float32List("row_rms", (record) => record.rowRms),
   sketch: float32List("sketch", (record) => record.sketch),
   hash: (records) =>
-    makeData({ type: COLUMNS.hash, length: records.length, nullCount: 0, data: BigUint64Array.from(records, (r) => r.hash) }),
+    makeData({
+      type: COLUMNS.hash,
+      length: records.length,
+      nullCount: 0,
+      data: BigUint64Array.from(records, (r) => r.hash),
+    }),
   elapsed_us: nullableNumber("elapsed_us", (record) => record.elapsedUs),
   values: float32List("values", (record) => record.values),
 };

@@ -3,10 +3,10 @@
  * from the file when asked for, one batch at a time, so memory does not grow with the file.
  */
 import { type FileHandle, open } from "node:fs/promises";
-import { AsyncRecordBatchFileReader, type RecordBatch, RecordBatchReader } from "apache-arrow";
+import { type AsyncRecordBatchFileReader, type RecordBatch, RecordBatchReader } from "apache-arrow";
 import { TraceError } from "./errors.ts";
 import { FORMAT_VERSION, type Manifest, manifestSchema, type TraceRecord } from "./record.ts";
-import { type ColumnName, type Columns, COLUMNS, MANIFEST_KEY, VERSION_KEY } from "./schema.ts";
+import { COLUMNS, type ColumnName, type Columns, MANIFEST_KEY, VERSION_KEY } from "./schema.ts";
 
 /** A record without its sketch and values. */
 export type RecordSummary = Omit<TraceRecord, "sketch" | "values"> & {
@@ -85,7 +85,9 @@ async function readContent(path: string, handle: FileHandle): Promise<Content> {
   await handle.read(ends, 0, 6, 0);
   if (size >= 12) await handle.read(ends, 6, 6, size - 6);
   if (ends.toString("latin1", 0, 6) !== MAGIC) {
-    throw new TraceError(`${path}: not a trace (an Arrow file starts with ${MAGIC}); traces are made by faultline trace`);
+    throw new TraceError(
+      `${path}: not a trace (an Arrow file starts with ${MAGIC}); traces are made by faultline trace`,
+    );
   }
   const partial = ends.toString("latin1", 6, 12) !== MAGIC;
   return partial ? readPartial(path, handle, size) : readWhole(path, handle);
@@ -100,7 +102,11 @@ async function readWhole(path: string, handle: FileHandle): Promise<Content> {
   } catch (error) {
     throw new TraceError(`${path}: not a readable Arrow file (${(error as Error).message}); make the trace again`);
   }
-  const manifest = manifestFrom(path, reader.schema.metadata, reader.schema.fields.map((field) => field.name));
+  const manifest = manifestFrom(
+    path,
+    reader.schema.metadata,
+    reader.schema.fields.map((field) => field.name),
+  );
   let cached: { index: number; batch: RecordBatch<Columns> } | undefined;
   const batch = async (index: number) => {
     if (cached?.index !== index) {
@@ -125,7 +131,11 @@ async function readPartial(path: string, handle: FileHandle, size: number): Prom
   try {
     const reader = RecordBatchReader.from(bytes.subarray(8)) as RecordBatchReader<Columns>;
     reader.open();
-    manifest = manifestFrom(path, reader.schema.metadata, reader.schema.fields.map((field) => field.name));
+    manifest = manifestFrom(
+      path,
+      reader.schema.metadata,
+      reader.schema.fields.map((field) => field.name),
+    );
     for (const batch of reader) {
       if (!isWhole(batch)) break;
       batches.push(batch);
@@ -158,9 +168,12 @@ function isWhole(batch: RecordBatch<Columns>): boolean {
 
 function manifestFrom(path: string, metadata: Map<string, string>, columns: readonly string[]): Manifest {
   const version = metadata.get(VERSION_KEY);
-  if (version === undefined) throw new TraceError(`${path}: an Arrow file, but not a trace (no ${VERSION_KEY} in its metadata)`);
+  if (version === undefined)
+    throw new TraceError(`${path}: an Arrow file, but not a trace (no ${VERSION_KEY} in its metadata)`);
   if (version !== FORMAT_VERSION) {
-    throw new TraceError(`${path}: format version ${version}, this program reads ${FORMAT_VERSION}; make the trace again`);
+    throw new TraceError(
+      `${path}: format version ${version}, this program reads ${FORMAT_VERSION}; make the trace again`,
+    );
   }
   const missing = Object.keys(COLUMNS).filter((name) => !columns.includes(name));
   if (missing.length > 0) throw new TraceError(`${path}: lacks the column ${missing[0]}; see docs/trace-format.md`);

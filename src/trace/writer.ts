@@ -39,7 +39,12 @@ function dictionariesOf(vocabulary: Vocabulary): Dictionaries {
     vector: vectorFromArray(names.length > 0 ? names : [""], new Utf8()) as Vector<Utf8>,
     indexOf: new Map(names.map((name, index) => [name, index])),
   });
-  return { tap: entry(vocabulary.tap), op: entry(vocabulary.op), dtype: entry(vocabulary.dtype), dims: entry(vocabulary.dims) };
+  return {
+    tap: entry(vocabulary.tap),
+    op: entry(vocabulary.op),
+    dtype: entry(vocabulary.dtype),
+    dims: entry(vocabulary.dims),
+  };
 }
 
 export class TraceWriter {

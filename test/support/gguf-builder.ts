@@ -159,9 +159,13 @@ export function randomBlocks(typeName: string, elements: number, random: () => n
     const at = block * type.bytes;
     if (type.name === "F32") view.setFloat32(at, random() * 2 - 1, true);
     // Halves and bfloat16 of magnitude about 1/8 to 2, either sign.
-    else if (type.name === "F16") view.setUint16(at, (random() < 0.5 ? 0x8000 : 0) | (0x3000 + Math.floor(random() * 0x1000)), true);
-    else if (type.name === "BF16") view.setUint16(at, (random() < 0.5 ? 0x8000 : 0) | (0x3e00 + Math.floor(random() * 0x100)), true);
-    else for (const scaleAt of SCALES_AT[type.name] ?? []) view.setUint16(at + scaleAt, 0x2000 + Math.floor(random() * 0x400), true);
+    else if (type.name === "F16")
+      view.setUint16(at, (random() < 0.5 ? 0x8000 : 0) | (0x3000 + Math.floor(random() * 0x1000)), true);
+    else if (type.name === "BF16")
+      view.setUint16(at, (random() < 0.5 ? 0x8000 : 0) | (0x3e00 + Math.floor(random() * 0x100)), true);
+    else
+      for (const scaleAt of SCALES_AT[type.name] ?? [])
+        view.setUint16(at + scaleAt, 0x2000 + Math.floor(random() * 0x400), true);
   }
   return bytes;
 }

@@ -2,7 +2,17 @@
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { f32, f32Tensor, type GgufSpec, type MetadataValue, randomBlocks, type TensorSpec, text, u32, writeGguf } from "./gguf-builder.ts";
+import {
+  f32,
+  f32Tensor,
+  type GgufSpec,
+  type MetadataValue,
+  randomBlocks,
+  type TensorSpec,
+  text,
+  u32,
+  writeGguf,
+} from "./gguf-builder.ts";
 import { normals, uniform } from "./random.ts";
 
 export interface SyntheticLlama {
@@ -31,7 +41,17 @@ function byteTokens(): string[] {
 }
 
 export function syntheticLlama(options: SyntheticLlama = {}): GgufSpec {
-  const { embd = 64, heads = 4, kvHeads = 2, ffn = 96, layers = 2, vocab = 260, context = 128, type = "F32", seed = 1 } = options;
+  const {
+    embd = 64,
+    heads = 4,
+    kvHeads = 2,
+    ffn = 96,
+    layers = 2,
+    vocab = 260,
+    context = 128,
+    type = "F32",
+    seed = 1,
+  } = options;
   const headDim = options.headDim ?? embd / heads;
   const random = uniform(seed);
   const scales = { embd: 1 / Math.sqrt(embd), ffn: 1 / Math.sqrt(ffn) };
@@ -41,7 +61,11 @@ export function syntheticLlama(options: SyntheticLlama = {}): GgufSpec {
       ? f32Tensor(name, [rows, columns], normals(part++, rows * columns, columns === ffn ? scales.ffn : scales.embd))
       : { name, shape: [rows, columns], typeId: TYPE_IDS[type] ?? 0, data: randomBlocks(type, rows * columns, random) };
   const vector = (name: string, length: number, around: number): TensorSpec =>
-    f32Tensor(name, [length], normals(part++, length, 0.1).map((x) => x + around));
+    f32Tensor(
+      name,
+      [length],
+      normals(part++, length, 0.1).map((x) => x + around),
+    );
   const bias = (name: string, length: number) => (options.biases ? [vector(name, length, 0)] : []);
 
   const tensors: TensorSpec[] = [matrix("token_embd.weight", vocab, embd)];
@@ -65,9 +89,13 @@ export function syntheticLlama(options: SyntheticLlama = {}): GgufSpec {
   }
   tensors.push(vector("output_norm.weight", embd, 1));
   if (options.untied) tensors.push(matrix("output.weight", vocab, embd));
-  if (options.ropeFactors) tensors.push(f32Tensor("rope_freqs.weight", [options.ropeFactors.length], options.ropeFactors));
+  if (options.ropeFactors)
+    tensors.push(f32Tensor("rope_freqs.weight", [options.ropeFactors.length], options.ropeFactors));
 
-  const words = [...byteTokens(), ...Array.from({ length: Math.max(0, vocab - 256) }, (_, i) => `<extra_${i}>`)].slice(0, vocab);
+  const words = [...byteTokens(), ...Array.from({ length: Math.max(0, vocab - 256) }, (_, i) => `<extra_${i}>`)].slice(
+    0,
+    vocab,
+  );
   return {
     tensors,
     metadata: {

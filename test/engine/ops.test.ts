@@ -1,0 +1,92 @@
+/**
+ * Every kernel against the f64 oracle, fed with the kernel's own inputs, over shapes that are no multiples of anything: blocks
+ * of 32, tiles of 4 rows and tokens, workgroups of 8. Budgets are derived in docs/numerics.md.
+ */
+import { describe, expect, it } from "vitest";
+import type { OpKind } from "../../src/model/ops.ts";
+import { recompute, relativeL2 } from "../../src/oracle/recompute.ts";
+import { executorOf, runFull, someTokens, syntheticModel } from "../support/engine.ts";
+import type { SyntheticLlama } from "../support/synthetic-llama.ts";
+
+/** Largest relative L2 error of an op in f32; see docs/numerics.md. */
+const BUDGET: Readonly<Record<OpKind, number>> = {
+  embed: 0,
+  rms_norm: 3e-7,
+  linear: 1e-6,
+  rope: 2e-7,
+  attn_scores: 1e-6,
+  causal_softmax: 1e-6,
+  attn_ctx: 1e-6,
+  swiglu: 5e-7,
+  add: 6e-8,
+};
+
+const SHAPES: readonly [name: string, model: SyntheticLlama, steps: readonly number[]][] = [
+  ["round sizes", {}, [32, 1, 1]],
+  ["no multiple of a block or a tile", { embd: 66, heads: 3, kvHeads: 1, headDim: 22, ffn: 37, vocab: 259 }, [5, 1, 3]],
+  ["rows of one element, one column, one head", { embd: 2, heads: 1, kvHeads: 1, ffn: 1, vocab: 257 }, [1, 2]],
+  ["head size beside embd / heads", { embd: 40, heads: 4, kvHeads: 4, headDim: 34, ffn: 50 }, [9, 1]],
+  [
+    "biases, an untied head, divided frequencies",
+    { biases: true, untied: true, ropeFactors: new Float32Array(8).fill(1.5) },
+    [7, 1],
+  ],
+  ["more keys than a block of the softmax", { context: 128 }, [33, 31]],
+  ["the shapes of SmolLM2-135M", { embd: 576, heads: 9, kvHeads: 3, ffn: 1536, vocab: 1000, layers: 1 }, [13, 1]],
+  ["long rows: more blocks than are held at a time", { embd: 2080, heads: 4, kvHeads: 1, ffn: 4100, layers: 1 }, [2]],
+];
+
+describe("kernels agree with the oracle on their own inputs", () => {
+  it.each(SHAPES)("%s", async (_name, shape, steps) => {
+    const model = await syntheticModel(shape);
+    const executor = await executorOf(model);
+    const tokens = someTokens(
+      steps.reduce((sum, count) => sum + count, 0),
+      250,
+    );
+    const lists = steps.map((count, i) =>
+      tokens.slice(steps.slice(0, i).reduce((sum, each) => sum + each, 0)).slice(0, count),
+    );
+    const run = await runFull(executor, lists);
+    let compared = 0;
+    for (const { step, node, expected, actual } of recompute(model, run)) {
+      const error = relativeL2(expected, actual);
+      expect(error, `step ${step} ${node.op.tap}`).toBeLessThanOrEqual(BUDGET[node.op.kind]);
+      compared++;
+    }
+    expect(compared).toBe(model.graph.length * steps.length);
+  });
+});
+
+describe("every block type runs in the kernels", () => {
+  const types = [
+    "F16",
+    "BF16",
+    "Q4_0",
+    "Q4_1",
+    "Q5_0",
+    "Q5_1",
+    "Q8_0",
+    "Q2_K",
+    "Q3_K",
+    "Q4_K",
+    "Q5_K",
+    "Q6_K",
+    "IQ4_NL",
+  ];
+  it.each(types)("%s", async (type) => {
+    const model = await syntheticModel({ embd: 256, heads: 4, kvHeads: 2, ffn: 512, layers: 1, vocab: 258, type });
+    const run = await runFull(await executorOf(model), [someTokens(6), someTokens(1)]);
+    for (const { node, expected, actual } of recompute(model, run)) {
+      expect(relativeL2(expected, actual), node.op.tap).toBeLessThanOrEqual(BUDGET[node.op.kind]);
+    }
+  });
+
+  it.each(["F16", "BF16"])("%s rows of an odd length", async (type) => {
+    const model = await syntheticModel({ embd: 66, heads: 3, kvHeads: 3, headDim: 22, ffn: 37, type });
+    const run = await runFull(await executorOf(model), [someTokens(3)]);
+    for (const { node, expected, actual } of recompute(model, run)) {
+      expect(relativeL2(expected, actual), node.op.tap).toBeLessThanOrEqual(BUDGET[node.op.kind]);
+    }
+  });
+});
