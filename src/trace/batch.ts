@@ -79,7 +79,7 @@ const float32List =
     const total = valueOffsets.at(-1) ?? 0;
     // A batch that holds one record is written from the record's own memory.
     const data = parts.length === 1 && parts[0] ? parts[0] : new Float32Array(total);
-    if (parts.length !== 1) parts.forEach((part, i) => data.set(part, valueOffsets[i] ?? 0));
+    if (parts.length !== 1) for (const [i, part] of parts.entries()) data.set(part, valueOffsets[i] ?? 0);
     const type = COLUMNS[name];
     const child = makeData({ type: new Float32(), length: total, nullCount: 0, data });
     const bitmap = name === "values" ? validity(records, (record) => of(record) !== null) : { nullCount: 0 };

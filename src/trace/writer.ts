@@ -3,7 +3,15 @@
  * Whatever stops the run (a full disk, Ctrl-C, a crash) leaves a partial file that can be read up to its last whole batch.
  */
 import { closeSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
-import { AsyncByteQueue, RecordBatchFileWriter, type Schema, Utf8, type Vector, vectorFromArray } from "apache-arrow";
+import {
+  AsyncByteQueue,
+  Message,
+  RecordBatchFileWriter,
+  type Schema,
+  Utf8,
+  type Vector,
+  vectorFromArray,
+} from "apache-arrow";
 import { batchFromRecords, type Dictionaries, payloadBytes } from "./batch.ts";
 import { TraceError } from "./errors.ts";
 import { checkRecord, type Manifest, type RecordPlan, type TraceRecord } from "./record.ts";
@@ -21,6 +29,16 @@ class FileSink extends AsyncByteQueue {
   }
   override write(value: Uint8Array): void {
     this.#write(value);
+  }
+}
+
+/**
+ * Arrow's file writer leaves out the schema message that the format puts after the magic. Without it a file that was never
+ * finished could not be read as the stream that it is.
+ */
+class TraceFileWriter extends RecordBatchFileWriter<Columns> {
+  protected override _writeSchema(schema: Schema<Columns>): this {
+    return this._writeMagic()._writePadding(2)._writeMessage(Message.from(schema));
   }
 }
 
@@ -50,7 +68,7 @@ function dictionariesOf(vocabulary: Vocabulary): Dictionaries {
 export class TraceWriter {
   readonly path: string;
   readonly #fd: number;
-  readonly #arrow = new RecordBatchFileWriter<Columns>({ autoDestroy: false });
+  readonly #arrow = new TraceFileWriter({ autoDestroy: false });
   readonly #schema: Schema<Columns>;
   readonly #dictionaries: Dictionaries;
   #pending: TraceRecord[] = [];

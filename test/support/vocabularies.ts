@@ -1,22 +1,14 @@
 // The vocabulary-only GGUFs of llama.cpp with their test vectors, in the cache that `npm run setup` fills: the files
 // models/ggml-vocab-*.gguf{,.inp,.out} of a llama.cpp checkout, in <cache>/llama.cpp-vocab/.
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { homedir } from "node:os";
-import { join } from "node:path";
+import { readdirSync, readFileSync } from "node:fs";
 import { readGgufMetadata } from "../../src/model/gguf-metadata.ts";
 import type { GgufMetadata } from "../../src/model/metadata.ts";
+import { cached } from "./cache.ts";
 
 const SEPARATOR = "\n__ggml_vocab_test__\n";
 
-function folder(): string {
-  const cache = process.env["FAULTLINE_CACHE"] ?? join(homedir(), ".cache", "faultline");
-  const path = join(cache, "llama.cpp-vocab");
-  if (existsSync(path)) return path;
-  throw new Error(`${path} does not exist: run \`npm run setup\`, which fetches llama.cpp's test vocabularies`);
-}
-
 export function vocabularyPath(name: string): string {
-  return join(folder(), `ggml-vocab-${name}.gguf`);
+  return cached(`llama.cpp-vocab/ggml-vocab-${name}.gguf`);
 }
 
 const read = new Map<string, GgufMetadata>();
@@ -30,7 +22,7 @@ export function vocabularyMetadata(name: string): GgufMetadata {
 /** Names of all vocabularies, and of those that come with vectors. */
 export function vocabularyNames(): { all: readonly string[]; withVectors: readonly string[] } {
   const named = (suffix: string) =>
-    readdirSync(folder())
+    readdirSync(cached("llama.cpp-vocab"))
       .filter((file) => file.startsWith("ggml-vocab-") && file.endsWith(suffix))
       .map((file) => file.slice("ggml-vocab-".length, -suffix.length));
   return { all: named(".gguf"), withVectors: named(".gguf.out") };
