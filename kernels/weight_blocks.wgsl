@@ -12,6 +12,7 @@ override BLOCK_TYPE: u32;      // GGUF's number of the type
 override ALIGNED: bool = true; // columns are a multiple of 32
 override WIDTH: u32 = 8;       // threads of a workgroup; they share the blocks of its rows
 override TILE: u32 = 1;        // tokens of a workgroup: 1 or 4
+override ROWS: u32 = 16;       // rows of W of a workgroup, a multiple of 4, at most 16
 
 const F32 = 0u; const F16 = 1u; const Q4_0 = 2u; const Q4_1 = 3u; const Q5_0 = 6u; const Q5_1 = 7u; const Q8_0 = 8u;
 const Q2_K = 10u; const Q3_K = 11u; const Q4_K = 12u; const Q5_K = 13u; const Q6_K = 14u; const IQ4_NL = 20u; const BF16 = 30u;
@@ -230,19 +231,24 @@ fn block_sum(w: Block, xs: Block) -> f32 {
   return (lanes.x + lanes.z) + (lanes.y + lanes.w);
 }
 
-const ROWS = 4u;    // of W, to a workgroup
-const ROUND = 64u;  // blocks whose sums are held at a time
-var<workgroup> block_sums: array<array<vec4f, 4>, ROUND>; // block token row
-var<workgroup> totals: array<f32, 16>;                    // token row
+const ROUND = 32u;    // blocks whose sums are held at a time
+const OUTPUTS = 64u;  // of a workgroup at most: ROWS * TILE
+var<workgroup> block_sums: array<f32, ROUND * OUTPUTS>; // block (row token)
+var<workgroup> totals: array<f32, OUTPUTS>;             // (row token)
 
 @compute @workgroup_size(WIDTH)
 fn linear(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
   let row = group.x * ROWS;
+  let rows = min(ROWS, shape.rows - row);
   let token = group.y * TILE;
   let blocks = (shape.columns + 31u) / 32u;
   for (var first = 0u; first < blocks; first += ROUND) {
-    for (var b = thread; b < ROUND && first + b < blocks; b += WIDTH) {
-      let block = first + b;
+    // A thread takes one block of four rows at a time, so that x is read once for the four.
+    let count = min(ROUND, blocks - first);
+    for (var task = thread; task < count * ((rows + 3u) / 4u); task += WIDTH) {
+      let block = first + task % count;
+      let r4 = 4u * (task / count);
+      let at = (task % count) * OUTPUTS;
       let x0 = inputs(token, block);
       var x1: Block; var x2: Block; var x3: Block;
       if (TILE == 4u) {
@@ -250,29 +256,28 @@ fn linear(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) 
         x2 = inputs(token + 2u, block);
         x3 = inputs(token + 3u, block);
       }
-      for (var r = 0u; r < min(ROWS, shape.rows - row); r++) {
+      for (var r = r4; r < min(r4 + 4u, rows); r++) {
         let w = decode((row + r) * shape.row_words, block);
-        block_sums[b][0][r] = block_sum(w, x0);
+        block_sums[at + r * TILE] = block_sum(w, x0);
         if (TILE == 4u) {
-          block_sums[b][1][r] = block_sum(w, x1);
-          block_sums[b][2][r] = block_sum(w, x2);
-          block_sums[b][3][r] = block_sum(w, x3);
+          block_sums[at + r * 4u + 1u] = block_sum(w, x1);
+          block_sums[at + r * 4u + 2u] = block_sum(w, x2);
+          block_sums[at + r * 4u + 3u] = block_sum(w, x3);
         }
       }
     }
     workgroupBarrier();
-    for (var o = thread; o < ROWS * TILE; o += WIDTH) {
+    for (var o = thread; o < rows * TILE; o += WIDTH) {
       var sum = totals[o];
-      for (var b = 0u; b < min(ROUND, blocks - first); b++) { sum += block_sums[b][o / ROWS][o % ROWS]; }
+      for (var b = 0u; b < count; b++) { sum += block_sums[b * OUTPUTS + o]; }
       totals[o] = sum;
     }
     workgroupBarrier();
   }
-  for (var o = thread; o < ROWS * TILE; o += WIDTH) {
-    let r = row + o % ROWS;
-    let t = token + o / ROWS;
-    if (r < shape.rows && t < shape.tokens) {
-      let n = shape.first_row + r;
+  for (var o = thread; o < rows * TILE; o += WIDTH) {
+    let t = token + o % TILE;
+    if (t < shape.tokens) {
+      let n = shape.first_row + row + o / TILE;
       var sum = totals[o];
       if (shape.has_bias == 1u) { sum += bias[n]; }
       y[t * shape.all_rows + n] = sum;

@@ -7,6 +7,7 @@ import { recordPlan } from "../model/graph.ts";
 import { fileDigest, type Model } from "../model/model.ts";
 import { ropePlans, ropeRecords } from "../model/rope-records.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
+import type { TraceFacts } from "../report/trace-summary.ts";
 import { type CaptureLevel, tapFilter } from "../trace/capture.ts";
 import { elementsOf, shapeOf } from "../trace/dims.ts";
 import { InputError } from "../trace/errors.ts";
@@ -33,20 +34,8 @@ export interface TraceRun {
   readonly quiet?: boolean;
 }
 
-export interface TraceSummary {
-  readonly file: string;
-  readonly records: number;
-  /** Steps run, the prefill included. */
-  readonly steps: number;
-  readonly prompt: readonly number[];
-  /** Tokens chosen after each step. */
-  readonly generated: readonly number[];
-  readonly device: string;
-  readonly elapsedMs: number;
-}
-
 /** Throws InputError where something cannot work; what was written until then stays as a readable partial file. */
-export async function traceModel(run: TraceRun): Promise<TraceSummary> {
+export async function traceModel(run: TraceRun): Promise<TraceFacts> {
   const started = performance.now();
   const wants = tapFilter(run.taps);
   const recording: Recording = { level: run.capture, wants };
@@ -83,7 +72,7 @@ async function writeSteps(
   writer: TraceWriter,
   manifest: (tokens: readonly (readonly number[])[]) => Manifest,
   started: number,
-): Promise<TraceSummary> {
+): Promise<TraceFacts> {
   const { model, prompt, engine: options } = run;
   const keep = { sketch: run.capture !== "stats", values: run.capture === "full" };
   const bar = progressBar("tracing", "steps", run.quiet);
@@ -133,6 +122,7 @@ async function writeSteps(
     generated,
     device: engine.device,
     elapsedMs: performance.now() - started,
+    peakRssBytes: process.resourceUsage().maxRSS * 1024,
   };
 }
 

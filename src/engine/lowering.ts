@@ -41,8 +41,8 @@ export interface LoweringContext {
   readonly sines: Binding;
 }
 
-/** Rows of the matrix that a workgroup of `linear` takes: ROWS in the kernel. */
-const LINEAR_ROWS = 4;
+/** Rows of the matrix that a workgroup of `linear` takes. */
+const LINEAR_ROWS = 16;
 
 /** WebGPU's limit on workgroups in one dimension. */
 const GRID_LIMIT = 65535;
@@ -108,7 +108,7 @@ const LOWER: { readonly [K in OpKind]: Lower<K> } = {
     const tile = tokens === 1 ? 1 : 4;
     return slices.map(({ buffer, firstRow, rows }) => ({
       kernel: "linear",
-      constants: { ...blockConstants(tensor), WIDTH: width, TILE: tile },
+      constants: { ...blockConstants(tensor), WIDTH: width, TILE: tile, ROWS: LINEAR_ROWS },
       bindings: {
         1: { buffer },
         2: input(inputs, 0),

@@ -11,6 +11,8 @@ export interface TraceFacts {
   readonly generated: readonly number[];
   readonly device: string;
   readonly elapsedMs: number;
+  /** Largest resident memory of the process so far. */
+  readonly peakRssBytes: number;
 }
 
 export const traceSummarySchema = z.object({
@@ -22,10 +24,20 @@ export const traceSummarySchema = z.object({
   generated: z.array(z.number().int()),
   device: z.string(),
   elapsed_ms: z.number(),
+  peak_rss_bytes: z.number(),
 });
 
-export function traceSummaryJson({ elapsedMs, ...facts }: TraceFacts): z.infer<typeof traceSummarySchema> {
-  return traceSummarySchema.parse({ schema: "faultline.trace-summary/1", ...facts, elapsed_ms: Math.round(elapsedMs) });
+export function traceSummaryJson({
+  elapsedMs,
+  peakRssBytes,
+  ...facts
+}: TraceFacts): z.infer<typeof traceSummarySchema> {
+  return traceSummarySchema.parse({
+    schema: "faultline.trace-summary/1",
+    ...facts,
+    elapsed_ms: Math.round(elapsedMs),
+    peak_rss_bytes: peakRssBytes,
+  });
 }
 
 /** `text`: the generated tokens, decoded. */
