@@ -74,6 +74,7 @@ export class Gpu {
     this.limits = device.limits;
     this.width = adapter.software ? 8 : 64;
     device.addEventListener("uncapturederror", (event) => {
+      event.preventDefault(); // Dawn would print it
       this.#failure ??= namedError(event.error);
     });
     void device.lost.then((info) => {
@@ -150,6 +151,20 @@ export class Gpu {
     this.check();
   }
 
+  /** Maps the first `bytes` of a buffer for reading, when all submitted work that writes it is done. Unmap it after use. */
+  async mapped(buffer: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
+    try {
+      await this.settled(buffer.mapAsync(GPUMapMode.READ, 0, bytes));
+    } catch (error) {
+      this.check();
+      throw new GpuLostError(
+        `reading back failed (${firstLine((error as Error).message)}); run again, or use --device oracle`,
+      );
+    }
+    this.check();
+    return buffer.getMappedRange(0, bytes);
+  }
+
   close(): void {
     this.#closed = true;
     this.device.destroy();
@@ -160,7 +175,8 @@ function firstLine(message: string): string {
   return message.split("\n")[0]?.trim() ?? "";
 }
 
-function namedError(error: GPUError, what = "the GPU"): DeviceError {
+/** The named error of a WebGPU error. */
+export function namedError(error: GPUError, what = "the GPU"): DeviceError {
   const message = firstLine(error.message);
   if (error.constructor.name === "GPUOutOfMemoryError") {
     return new GpuOutOfMemoryError(

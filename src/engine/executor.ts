@@ -304,9 +304,7 @@ export class Executor implements StepRunner {
       encoder.copyBufferToBuffer(arena, lastRow, staging, haul.bytes + recordBytes, logitBytes);
     }
     device.queue.submit([encoder.finish()]);
-    await this.#gpu.settled(staging.mapAsync(GPUMapMode.READ, 0, total));
-    this.#gpu.check();
-    const bytes = staging.getMappedRange(0, total);
+    const bytes = await this.#gpu.mapped(staging, total);
     const words = new Uint32Array(bytes, haul.bytes, recordBytes / 4);
     for (const tensor of haul.recorded) {
       const { tap, dims } = tensor.planned.op;

@@ -124,8 +124,7 @@ class WeightReader {
     encoder.copyBufferToBuffer(out.buffer, 0, staging, 0, recordBytes);
     if (values !== null) encoder.copyBufferToBuffer(decoded.buffer, 0, staging, recordBytes, valueBytes);
     device.queue.submit([encoder.finish()]);
-    await this.#gpu.settled(staging.mapAsync(GPUMapMode.READ, 0, total));
-    const mapped = staging.getMappedRange(0, total);
+    const mapped = await this.#gpu.mapped(staging, total);
     records.set(new Uint32Array(mapped, 0, recordBytes / 4), first * this.#words);
     values?.set(new Float32Array(mapped, recordBytes, valueBytes / 4), first * columns);
     staging.unmap();

@@ -41,8 +41,7 @@ async function gpuSummary(
     pass.end();
     encoder.copyBufferToBuffer(records, 0, staging, 0, rows * words * 4);
     gpu.device.queue.submit([encoder.finish()]);
-    await gpu.settled(staging.mapAsync(GPUMapMode.READ));
-    const copy = new Uint32Array(staging.getMappedRange().slice(0, rows * words * 4));
+    const copy = new Uint32Array((await gpu.mapped(staging, rows * words * 4)).slice(0));
     staging.unmap();
     return tensorSummary(copy, words, columns);
   });
