@@ -1,6 +1,5 @@
 /** Progress on the terminal: a bar on standard error, only where that is a terminal and only for what takes its time. */
 import { SingleBar } from "cli-progress";
-import pc from "picocolors";
 
 export interface Progress {
   update(done: number, total: number): void;
@@ -16,7 +15,7 @@ export function progressBar(label: string, unit: string, quiet: boolean | undefi
   return {
     update(done, total) {
       if (bar === undefined) {
-        const format = `${pc.dim(label.padEnd(10))} {bar} {value}/{total} ${unit}  {eta_formatted} left`;
+        const format = `${label.padEnd(10)} {bar} {value}/{total} ${unit}  {eta_formatted} left`;
         bar = new SingleBar({ format, stream: process.stderr, clearOnComplete: true, hideCursor: true, barsize: 24 });
         bar.start(total, done);
       }

@@ -6,15 +6,15 @@
 import type { Model } from "../model/model.ts";
 import { ropeTable } from "../model/rope.ts";
 import type { CaptureLevel } from "../trace/capture.ts";
-import { rowsAndColumns, shapeOf } from "../trace/dims.ts";
 import { Buffers } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
-import { type Binding, bindGroup, Pipelines } from "./kernels.ts";
-import { flatGrid, type StepShape } from "./lowering.ts";
-import { ARENAS, type PlannedOp, planPass, tokensPerPass } from "./plan.ts";
-import { makeReady, type ReadyPlan, type ReadySegment } from "./ready-plan.ts";
+import { planHauls, RoundTrip } from "./haul.ts";
+import { type Binding, Pipelines } from "./kernels.ts";
+import type { StepShape } from "./lowering.ts";
+import { planPass, tokensPerPass } from "./plan.ts";
+import { makeReady, type ReadyPlan } from "./ready-plan.ts";
 import { RECORD_WORDS } from "./row-records.ts";
-import { RowMap, StepResult } from "./step-result.ts";
+import { StepResult } from "./step-result.ts";
 import type { Recording, StepRunner } from "./steps.ts";
 import type { GpuWeights } from "./weights.ts";
 
@@ -32,28 +32,6 @@ export interface ExecutorOptions {
 /** The largest tensor of one pass; longer prompts take several passes. */
 const TENSOR_BYTES = 64 << 20;
 const MAX_TOKENS = 256;
-/** Values read back in one submission. */
-const STAGING_BYTES = 64 << 20;
-const ROW_WORDS = 4;
-
-/** A tensor of a pass that is recorded: its rows stand at `firstRecord` among the pass's records. */
-interface RecordedTensor {
-  readonly planned: PlannedOp;
-  readonly rows: number;
-  readonly columns: number;
-  readonly firstRecord: number;
-  readonly map: RowMap;
-}
-
-/** What one submission brings back. */
-interface Haul {
-  readonly staging: GPUBuffer;
-  readonly recorded: RecordedTensor[];
-  /** Byte offset of a tensor's values in the staging buffer. */
-  readonly values: Map<RecordedTensor, number>;
-  bytes: number;
-}
-
 export class Executor implements StepRunner {
   readonly #gpu: Gpu;
   readonly #model: Model;
@@ -79,8 +57,10 @@ export class Executor implements StepRunner {
     this.#buffers = new Buffers(gpu, 4 * options.capacity * kvHeads * headDim);
     this.#dtype = options.dtype ?? "f32";
     this.#width = options.width ?? gpu.width;
-    const limit = Math.min(TENSOR_BYTES, gpu.limits.maxStorageBufferBindingSize);
-    this.#maxTokens = tokensPerPass(model, options.capacity, limit, options.maxTokens ?? MAX_TOKENS);
+    this.#maxTokens = tokensPerPass(model, options.capacity, options.maxTokens ?? MAX_TOKENS, {
+      tensorBytes: TENSOR_BYTES,
+      halfBytes: gpu.limits.maxStorageBufferBindingSize,
+    });
     const { cos, sin } = ropeTable(rope, 0, options.capacity);
     this.#cosines = this.#buffers.upload("rope.cos", Float32Array.from(cos));
     this.#sines = this.#buffers.upload("rope.sin", Float32Array.from(sin));
@@ -107,7 +87,8 @@ export class Executor implements StepRunner {
       this.#plans.set(size, ready);
     }
     if (recording !== undefined && this.#statistics?.level !== recording.level) {
-      const constants = { WIDTH: this.#width, RECORD: recordWords(recording) };
+      const words = recording.level === "stats" ? RECORD_WORDS.stats : RECORD_WORDS.sketch;
+      const constants = { WIDTH: this.#width, RECORD: words };
       this.#statistics = { level: recording.level, pipeline: await this.#pipelines.get("row_statistics", constants) };
     }
   }
@@ -155,179 +136,30 @@ export class Executor implements StepRunner {
     }
     device.queue.writeBuffer(ready.uniforms, 0, ready.words);
 
-    const groups = recording === undefined ? [] : this.#recordedTensors(ready, step, firstRow, result, recording);
-    const uploaded = recording === undefined ? undefined : this.#uploadRows(groups, result.words);
-    const valueBytes = groups.map((arenas) => (recording?.level === "full" ? bytesOf(arenas.flat()) : 0));
-    const staging = this.#staging(valueBytes, bytesOfRecords(groups.flat(2), result.words));
-    let encoder = device.createCommandEncoder();
-    let haul: Haul = { staging, recorded: [], values: new Map(), bytes: 0 };
-    for (const [index, segment] of ready.segments.entries()) {
-      const pass = encoder.beginComputePass();
-      for (const { pipeline, group, dispatch } of segment.dispatches) {
-        pass.setPipeline(pipeline);
-        pass.setBindGroup(0, group);
-        pass.dispatchWorkgroups(...dispatch.grid(step));
+    const hauls = planHauls(this.#model, ready, step, firstRow, result, recording);
+    const logitBytes = 4 * this.#model.parameters.vocab;
+    for (const [index, haul] of hauls.entries()) {
+      const trip = new RoundTrip(this.#gpu, this.#buffers, ready.plan, haul, result, logitBytes);
+      const encoder = device.createCommandEncoder();
+      for (const part of haul.parts) {
+        const pass = encoder.beginComputePass();
+        for (const { pipeline, group, dispatch } of part.segment.dispatches) {
+          pass.setPipeline(pipeline);
+          pass.setBindGroup(0, group);
+          pass.dispatchWorkgroups(...dispatch.grid(step));
+        }
+        if (recording !== undefined) trip.encodeStatistics(pass, this.#statisticsPipeline(recording), part);
+        pass.end();
+        trip.encodeValues(encoder, part);
       }
-      const tensors = groups[index] ?? [];
-      if (uploaded !== undefined) this.#encodeStatistics(pass, ready, segment, tensors, uploaded);
-      pass.end();
-      haul.recorded.push(...tensors.flat());
-      if (recording?.level === "full") this.#encodeValues(encoder, ready, haul, tensors.flat());
-      const last = index === ready.segments.length - 1;
-      if (last || haul.bytes + (valueBytes[index + 1] ?? 0) > STAGING_BYTES) {
-        await this.#collect(encoder, haul, ready, uploaded?.records, result, last ? step : undefined);
-        encoder = device.createCommandEncoder();
-        haul = { staging, recorded: [], values: new Map(), bytes: 0 };
-      }
+      const place = index === hauls.length - 1 ? ready.segments.at(-1)?.ops.at(-1)?.place : undefined;
+      const logits = place === undefined ? undefined : { place, row: step.tokens - 1, bytes: logitBytes };
+      await trip.collect(encoder, logits);
     }
   }
 
-  /** The recorded tensors of each segment, by arena, with consecutive records. */
-  #recordedTensors(
-    ready: ReadyPlan,
-    step: StepShape,
-    firstRow: number,
-    result: StepResult,
-    recording: Recording,
-  ): RecordedTensor[][][] {
-    const sizes = this.#model.axes(step.tokens, step.keys);
-    let next = 0;
-    return ready.segments.map((segment) =>
-      Array.from({ length: ARENAS }, (_, arena) =>
-        segment.ops
-          .filter((planned) => planned.place.arena === arena && recording.wants(planned.op.tap))
-          .map((planned) => {
-            const shape = shapeOf(planned.op.dims, sizes);
-            const { rows, columns } = rowsAndColumns(shape);
-            const firstRecord = next;
-            next += rows;
-            return {
-              planned,
-              rows,
-              columns,
-              firstRecord,
-              map: new RowMap(planned.op.dims, shape, result.step.tokens, firstRow),
-            };
-          }),
-      ),
-    );
+  #statisticsPipeline(recording: Recording): GPUComputePipeline {
+    if (this.#statistics?.level !== recording.level) throw new Error("statistics were not prepared");
+    return this.#statistics.pipeline;
   }
-
-  /** Tells the statistics kernel where each row lies: offset in its arena's half, columns, flat index, record. */
-  #uploadRows(groups: readonly RecordedTensor[][][], words: number): { rows: Binding; records: GPUBuffer } {
-    const tensors = groups.flat(2);
-    const total = tensors.reduce((sum, tensor) => sum + tensor.rows, 0);
-    const table = new Uint32Array(Math.max(1, total) * ROW_WORDS);
-    for (const { planned, rows, columns, firstRecord, map } of tensors) {
-      const offset = planned.place.offsetInHalf / 4;
-      for (let row = 0; row < rows; row++) {
-        const at = (firstRecord + row) * ROW_WORDS;
-        table[at] = offset + row * columns;
-        table[at + 1] = columns;
-        table[at + 2] = map.of(row) * columns;
-        table[at + 3] = firstRecord + row;
-      }
-    }
-    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC;
-    return {
-      rows: this.#buffers.upload("rows", table),
-      records: this.#buffers.named("row records", Math.max(1, total) * words * 4, usage),
-    };
-  }
-
-  #encodeStatistics(
-    pass: GPUComputePassEncoder,
-    ready: ReadyPlan,
-    segment: ReadySegment,
-    arenas: readonly RecordedTensor[][],
-    uploaded: { rows: Binding; records: GPUBuffer },
-  ): void {
-    const statistics = this.#statistics;
-    if (statistics === undefined) throw new Error("statistics were not prepared");
-    pass.setPipeline(statistics.pipeline);
-    arenas.forEach((tensors, arena) => {
-      const first = tensors[0]?.firstRecord;
-      if (first === undefined) return;
-      const count = tensors.reduce((sum, tensor) => sum + tensor.rows, 0);
-      const { halfBytes } = ready.plan;
-      const x = { buffer: this.#buffers.arena(arena, halfBytes), offset: segment.half * halfBytes, size: halfBytes };
-      const uniform = { buffer: this.#buffers.uniform([first, count]) };
-      const bindings = { 0: uniform, 1: uploaded.rows, 2: x, 3: { buffer: uploaded.records } };
-      const group = bindGroup(this.#gpu, statistics.pipeline, bindings);
-      pass.setBindGroup(0, group);
-      pass.dispatchWorkgroups(...flatGrid(count));
-    });
-  }
-
-  #encodeValues(encoder: GPUCommandEncoder, ready: ReadyPlan, haul: Haul, tensors: readonly RecordedTensor[]): void {
-    for (const tensor of tensors) {
-      const { arena, byteOffset } = tensor.planned.place;
-      const from = this.#buffers.arena(arena, ready.plan.halfBytes);
-      const size = bytesOf([tensor]);
-      encoder.copyBufferToBuffer(from, byteOffset, haul.staging, haul.bytes, size);
-      haul.values.set(tensor, haul.bytes);
-      haul.bytes += size;
-    }
-  }
-
-  /** Room for what one submission of a pass can bring back: values up to the limit or of one segment, records, logits. */
-  #staging(valueBytes: readonly number[], recordBytes: number): GPUBuffer {
-    const total = valueBytes.reduce((sum, bytes) => sum + bytes, 0);
-    const values = Math.min(total, Math.max(STAGING_BYTES, ...valueBytes));
-    const bytes = values + recordBytes + 4 * this.#model.parameters.vocab;
-    return this.#buffers.named("staging", bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
-  }
-
-  /** Submits, waits, and hands what came back to the result. `logits`: the pass is over, read its last row of logits. */
-  async #collect(
-    encoder: GPUCommandEncoder,
-    haul: Haul,
-    ready: ReadyPlan,
-    records: GPUBuffer | undefined,
-    result: StepResult,
-    logits: StepShape | undefined,
-  ): Promise<void> {
-    const { device } = this.#gpu;
-    const { staging } = haul;
-    const recordBytes = bytesOfRecords(haul.recorded, result.words);
-    const firstRecord = haul.recorded[0]?.firstRecord ?? 0;
-    const logitBytes = logits === undefined ? 0 : 4 * this.#model.parameters.vocab;
-    const total = haul.bytes + recordBytes + logitBytes;
-    if (records !== undefined && recordBytes > 0) {
-      encoder.copyBufferToBuffer(records, firstRecord * result.words * 4, staging, haul.bytes, recordBytes);
-    }
-    if (logits !== undefined) {
-      const place = ready.segments.at(-1)?.ops.at(-1)?.place;
-      if (place === undefined) throw new Error("a pass without logits");
-      const arena = this.#buffers.arena(place.arena, ready.plan.halfBytes);
-      const lastRow = place.byteOffset + (logits.tokens - 1) * logitBytes;
-      encoder.copyBufferToBuffer(arena, lastRow, staging, haul.bytes + recordBytes, logitBytes);
-    }
-    device.queue.submit([encoder.finish()]);
-    const bytes = await this.#gpu.mapped(staging, total);
-    const words = new Uint32Array(bytes, haul.bytes, recordBytes / 4);
-    for (const tensor of haul.recorded) {
-      const { tap, dims } = tensor.planned.op;
-      const at = (tensor.firstRecord - firstRecord) * result.words;
-      result.addRecords(tap, dims, tensor.map, words.subarray(at, at + tensor.rows * result.words));
-      const valuesAt = haul.values.get(tensor);
-      if (valuesAt !== undefined) {
-        result.addValues(tap, dims, tensor.map, new Float32Array(bytes, valuesAt, tensor.rows * tensor.columns));
-      }
-    }
-    if (logits !== undefined) result.logits = new Float32Array(bytes, haul.bytes + recordBytes, logitBytes / 4).slice();
-    staging.unmap();
-  }
-}
-
-function recordWords(recording: Recording): number {
-  return recording.level === "stats" ? RECORD_WORDS.stats : RECORD_WORDS.sketch;
-}
-
-function bytesOf(tensors: readonly RecordedTensor[]): number {
-  return tensors.reduce((sum, tensor) => sum + 4 * tensor.rows * tensor.columns, 0);
-}
-
-function bytesOfRecords(tensors: readonly RecordedTensor[], words: number): number {
-  return tensors.reduce((sum, tensor) => sum + 4 * words * tensor.rows, 0);
 }

@@ -127,9 +127,19 @@ export function planPass(model: Model, tokens: number, capacity: number): Plan {
   return { tokens, segments, halfBytes };
 }
 
-/** The largest number of tokens of one pass whose largest tensor stays within `bytes`, at most `most`. */
-export function tokensPerPass(model: Model, capacity: number, bytes: number, most: number): number {
+/**
+ * The largest number of tokens of one pass, at most `most`, whose largest tensor stays within `tensorBytes` and whose arena
+ * halves within `halfBytes`: a half is bound as a whole when statistics are taken. At least 1.
+ */
+export function tokensPerPass(
+  model: Model,
+  capacity: number,
+  most: number,
+  limit: { readonly tensorBytes: number; readonly halfBytes: number },
+): number {
   const one = model.axes(1, capacity);
   const largest = Math.max(...model.graph.map((node) => 4 * elementsOf(shapeOf(node.op.dims, one))));
-  return Math.max(1, Math.min(most, Math.floor(bytes / largest)));
+  let tokens = Math.max(1, Math.min(most, Math.floor(limit.tensorBytes / largest)));
+  while (tokens > 1 && planPass(model, tokens, capacity).halfBytes > limit.halfBytes) tokens = Math.floor(tokens / 2);
+  return tokens;
 }

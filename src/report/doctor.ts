@@ -1,6 +1,7 @@
 /** What `doctor` prints. */
-import pc from "picocolors";
+
 import { z } from "zod";
+import { colors } from "./colors.ts";
 
 const finding = z.object({
   name: z.string(),
@@ -21,7 +22,8 @@ export function doctorJson(findings: readonly DoctorFinding[]): z.infer<typeof d
 export function doctorText(findings: readonly DoctorFinding[]): string {
   return findings
     .map(({ name, state, found, needed, remedy }) => {
-      const mark = state === "works" ? pc.green("works  ") : needed ? pc.red("MISSING") : pc.yellow("missing");
+      const mark =
+        state === "works" ? colors.green("works  ") : needed ? colors.red("MISSING") : colors.yellow("missing");
       return `${mark}  ${name.padEnd(15)} ${found}${state === "works" ? "" : `\n         ${" ".repeat(15)} mend: ${remedy}`}\n`;
     })
     .join("");

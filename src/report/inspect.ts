@@ -1,9 +1,10 @@
 /** What `inspect` prints. */
-import pc from "picocolors";
+
 import { z } from "zod";
 import type { GrowthRow } from "../compare/growth.ts";
 import type { RecordSummary } from "../trace/reader.ts";
 import type { Manifest } from "../trace/record.ts";
+import { colors } from "./colors.ts";
 import { short, visible } from "./numbers.ts";
 import { table } from "./table.ts";
 
@@ -103,7 +104,7 @@ function header({ path, manifest, partial, records, steps, step }: InspectFacts)
   const pieces = manifest.pieces[step] ?? [];
   const first = pieces.slice(0, 24).map(visible).join("");
   const lines = [
-    `${pc.bold(path)}: ${records} records, ${steps} step${steps === 1 ? "" : "s"}${partial ? pc.yellow(" (partial: the run did not finish)") : ""}`,
+    `${colors.bold(path)}: ${records} records, ${steps} step${steps === 1 ? "" : "s"}${partial ? colors.yellow(" (partial: the run did not finish)") : ""}`,
     `${model.file} (${model.architecture}, ${model.quantisation ?? "unknown blocks"}) by ${producer.name} ${producer.version} on ${producer.device}, ${producer.dtype}`,
     tokens === undefined
       ? `step ${step}`
@@ -127,7 +128,7 @@ function growth({ growth: rows }: InspectFacts): string {
       short(row.mean),
       row.growth === null ? "" : `${row.growth.toFixed(1)}x`,
       short(row.increment),
-      row.nonFinite === 0 ? "0" : pc.red(String(row.nonFinite)),
+      row.nonFinite === 0 ? "0" : colors.red(String(row.nonFinite)),
     ]),
   );
 }
@@ -148,8 +149,8 @@ function tapTable(rows: readonly RecordSummary[]): string {
       short(s.min),
       short(s.max),
       String(s.zeroCount),
-      s.nanCount === 0 ? "0" : pc.red(String(s.nanCount)),
-      s.infCount === 0 ? "0" : pc.red(String(s.infCount)),
+      s.nanCount === 0 ? "0" : colors.red(String(s.nanCount)),
+      s.infCount === 0 ? "0" : colors.red(String(s.infCount)),
       hash.toString(16).padStart(16, "0").slice(0, 8),
     ]),
   );

@@ -1,6 +1,7 @@
 /** What `trace` and `generate` print when they are done. */
-import pc from "picocolors";
+
 import { z } from "zod";
+import { colors } from "./colors.ts";
 import { seconds, visible } from "./numbers.ts";
 
 export interface TraceFacts {
@@ -45,7 +46,7 @@ export function traceSummaryText(facts: TraceFacts, text: string): string {
   const { file, records, steps, prompt, generated, device, elapsedMs } = facts;
   const decode = steps - 1;
   return [
-    `${pc.bold(file)}: ${records} records of ${steps} step${steps === 1 ? "" : "s"} (${prompt.length} prompt tokens, ${decode} decode step${decode === 1 ? "" : "s"}), ${seconds(elapsedMs)} on ${device}`,
+    `${colors.bold(file)}: ${records} records of ${steps} step${steps === 1 ? "" : "s"} (${prompt.length} prompt tokens, ${decode} decode step${decode === 1 ? "" : "s"}), ${seconds(elapsedMs)} on ${device}`,
     `continues with "${visible(text)}" (${generated.join(" ")})`,
     `look inside: faultline inspect ${file}`,
     "",
