@@ -5,6 +5,7 @@
  */
 import { create, globals } from "webgpu";
 import { DeviceError, GpuLostError, GpuOutOfMemoryError, GpuValidationError, NoAdapterError } from "./errors.ts";
+import { hasVulkanDriver, hasVulkanDriver } from "./vulkan-drivers.ts";
 
 export const DEVICE_KINDS = ["auto", "hardware", "software"] as const;
 export type DeviceKind = (typeof DEVICE_KINDS)[number];
@@ -36,7 +37,7 @@ export interface AdapterFacts {
 export async function requestAdapter(kind: DeviceKind): Promise<GPUAdapter> {
   const options =
     kind === "software" ? { forceFallbackAdapter: true } : { powerPreference: "high-performance" as const };
-  const adapter = await instance().requestAdapter(options);
+  const adapter = hasVulkanDriver() ? await instance().requestAdapter(options) : null;
   if (adapter === null)
     throw new NoAdapterError(`no WebGPU adapter${kind === "auto" ? "" : ` of kind ${kind}`}; ${INSTALL}`);
   if (kind === "hardware" && adapterFacts(adapter).software) {

@@ -28,7 +28,9 @@ export function renderChat(
 ): string {
   const source = optionalString(metadata, "tokenizer.chat_template");
   if (source === undefined) {
-    throw new ModelError("tokenizer.chat_template: the file has none; pass the prompt as plain text");
+    throw new ModelError(
+      "the model has no chat template (tokenizer.chat_template); give the prompt as plain text with -p",
+    );
   }
   const texts = optionalStrings(metadata, "tokenizer.ggml.tokens") ?? [];
   const { bosId, eosId } = specialIds(metadata);
