@@ -5,7 +5,6 @@
  */
 import { create, globals } from "webgpu";
 import { DeviceError, GpuLostError, GpuOutOfMemoryError, GpuValidationError, NoAdapterError } from "./errors.ts";
-import { hasVulkanDriver, hasVulkanDriver } from "./vulkan-drivers.ts";
 
 export const DEVICE_KINDS = ["auto", "hardware", "software"] as const;
 export type DeviceKind = (typeof DEVICE_KINDS)[number];

@@ -87,7 +87,7 @@ describe("renderChat", () => {
       messageOf("{{ raise_exception('System role not\n supported') }}"),
     ]).toMatchInlineSnapshot(`
       [
-        "tokenizer.chat_template: the file has none; pass the prompt as plain text",
+        "the model has no chat template (tokenizer.chat_template); give the prompt as plain text with -p",
         "tokenizer.chat_template does not parse: Cannot read properties of undefined (reading 'type'); change the messages, or pass the prompt as plain text",
         "tokenizer.chat_template refuses 2 messages (system, user): System role not supported; change the messages, or pass the prompt as plain text",
       ]
