@@ -21,7 +21,7 @@ fn square(row: u32, e: u32) -> f32 {
 
 @compute @workgroup_size(WIDTH)
 fn rms_norm(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let row = (group.x + group.y * 65535u) * EMBD;
+  let row = group.x * EMBD;
   let blocks = (EMBD + 31u) / 32u;
   var sum = 0.0;
   for (var first = 0u; first < blocks; first += ROUND) {

@@ -1,6 +1,6 @@
 /** Every kernel is valid WGSL as it stands: compiled alone by Dawn's null backend, which needs no GPU. */
 import { spawnSync } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { KERNELS } from "../src/engine/kernels.ts";
@@ -34,6 +34,12 @@ it("compiles alone", () => {
   const files = readdirSync(join(root, "kernels")).map((file) => `kernels/${file}`);
   expect(files.every((file) => file.endsWith(".wgsl"))).toBe(true);
   expect(compile(files)).toEqual(Object.fromEntries(files.map((file) => [file, []])));
+});
+
+it("the exp of softmax and of swiglu is one text", () => {
+  const body = (file: string) => /fn exponential[^}]*}/.exec(readFileSync(join(root, "kernels", file), "utf8"))?.[0];
+  expect(body("swiglu.wgsl")).toMatch(/floor/);
+  expect(body("swiglu.wgsl")).toBe(body("causal_softmax.wgsl"));
 });
 
 it("the check can fail", () => {

@@ -19,11 +19,16 @@ export interface Engine {
   close(): void;
 }
 
-/** Brings up the engine for sequences of `capacity` positions. */
+/** Positions and longest step of a run: the prompt, or without a KV cache the whole sequence. */
+export function sizesOf(options: EngineOptions, prompt: number, steps: number) {
+  return { capacity: prompt + steps, longestStep: options.kvCache ? prompt : prompt + steps };
+}
+
+/** Brings up the engine for sequences of `capacity` positions and steps of at most `longestStep` rows. */
 export async function openEngine(
   model: Model,
   options: EngineOptions,
-  capacity: number,
+  { capacity, longestStep }: { readonly capacity: number; readonly longestStep: number },
   quiet: boolean | undefined,
 ): Promise<Engine> {
   if (options.device === "oracle") {
@@ -37,7 +42,7 @@ export async function openEngine(
     const weights = await GpuWeights.load(gpu, model.file, model.weights.keys(), {
       progress: (done, total) => bar.update(mebibytes(done), mebibytes(total)),
     });
-    const executor = new Executor(gpu, model, weights, { capacity, dtype: options.dtype });
+    const executor = new Executor(gpu, model, weights, { capacity, maxTokens: longestStep, dtype: options.dtype });
     return {
       runner: executor,
       device: gpu.adapter.description,

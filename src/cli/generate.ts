@@ -5,7 +5,7 @@ import { runSteps } from "../engine/steps.ts";
 import { openModel } from "../model/model.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
 import { generationJson } from "../report/trace-summary.ts";
-import { openEngine } from "./engine.ts";
+import { openEngine, sizesOf } from "./engine.ts";
 import {
   addEngineOptions,
   addOutputOptions,
@@ -37,7 +37,12 @@ export function addGenerate(program: Command): void {
       const model = await openModel(path, options.layers === undefined ? {} : { layers: options.layers });
       try {
         const { tokenizer, prompt } = readPrompt(model, options, options.steps - 1);
-        const engine = await openEngine(model, options, prompt.tokens.length + options.steps, options.quiet);
+        const engine = await openEngine(
+          model,
+          options,
+          sizesOf(options, prompt.tokens.length, options.steps),
+          options.quiet,
+        );
         try {
           const started = performance.now();
           const stream = textStream(tokenizer, options.json ? () => {} : (text) => process.stdout.write(text));

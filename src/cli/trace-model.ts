@@ -1,19 +1,19 @@
 /** Runs a model and writes its trace: what `trace` and `demo` share. */
 import { basename } from "node:path";
 import { createSampler, GREEDY } from "../engine/sampler.ts";
-import { type Recording, runSteps } from "../engine/steps.ts";
+import { runSteps } from "../engine/steps.ts";
 import { weightPlans, weightRecords } from "../engine/weight-taps.ts";
 import { recordPlan } from "../model/graph.ts";
 import { fileDigest, type Model } from "../model/model.ts";
 import { ropePlans, ropeRecords } from "../model/rope-records.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
 import type { TraceFacts } from "../report/trace-summary.ts";
-import { type CaptureLevel, tapFilter } from "../trace/capture.ts";
+import { type CaptureLevel, type Recording, tapFilter } from "../trace/capture.ts";
 import { elementsOf, shapeOf } from "../trace/dims.ts";
 import { InputError } from "../trace/errors.ts";
 import type { Manifest, RecordPlan } from "../trace/record.ts";
 import { TraceWriter, vocabularyOf } from "../trace/writer.ts";
-import { type Engine, openEngine } from "./engine.ts";
+import { type Engine, openEngine, sizesOf } from "./engine.ts";
 import type { EngineOptions } from "./options.ts";
 import { progressBar } from "./progress.ts";
 import type { Prompt } from "./prompt.ts";
@@ -50,7 +50,7 @@ export async function traceModel(run: TraceRun): Promise<TraceFacts> {
   }
   const [{ sha256 }, engine] = await Promise.all([
     fileDigest(run.model.file.path).then((digest) => ({ sha256: digest })),
-    openEngine(run.model, run.engine, run.prompt.tokens.length + run.steps, run.quiet),
+    openEngine(run.model, run.engine, sizesOf(run.engine, run.prompt.tokens.length, run.steps), run.quiet),
   ]);
   try {
     const manifest = manifestOf(run, engine, sha256);
@@ -58,7 +58,7 @@ export async function traceModel(run: TraceRun): Promise<TraceFacts> {
     try {
       return await writeSteps(run, engine, recording, writer, manifest, started);
     } finally {
-      writer.close();
+      writer.stop();
     }
   } finally {
     engine.close();
@@ -175,7 +175,7 @@ function manifestOf(
         taps: run.taps?.join(",") ?? null,
         kv_cache: run.engine.kvCache,
         layers: run.engine.layers ?? null,
-        rope_table: "f64, rounded to f32",
+        rope_table: engine.gpu === undefined ? "f64" : "f64, rounded to f32",
         sum_order: engine.gpu === undefined ? "serial" : "blocks of 32, in order",
       },
     },

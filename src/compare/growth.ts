@@ -35,7 +35,7 @@ export function growthTable(records: readonly RecordSummary[], step: number): Gr
       rms,
       maxAbs,
       mean,
-      growth: first === undefined || record.tap === "embed" || record.tap === "logits" ? null : rms / first,
+      growth: first === undefined || record.layer === null ? null : rms / first,
       increment: before === undefined || !isStream ? null : rms - before,
       nonFinite: nanCount + infCount,
     };

@@ -4,7 +4,8 @@
  * limits must be asked for.
  */
 import { create, globals } from "webgpu";
-import { DeviceError, GpuLostError, GpuOutOfMemoryError, GpuValidationError, NoAdapterError } from "./errors.ts";
+import { type DeviceError, GpuLostError, GpuOutOfMemoryError, GpuValidationError, NoAdapterError } from "./errors.ts";
+import { hasVulkanDriver } from "./vulkan-drivers.ts";
 
 export const DEVICE_KINDS = ["auto", "hardware", "software"] as const;
 export type DeviceKind = (typeof DEVICE_KINDS)[number];
@@ -103,7 +104,10 @@ export class Gpu {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  /** Runs `body`; validation, memory and internal errors inside it are thrown, named after `what`. */
+  /**
+   * Runs `body`; validation, memory and internal errors inside it are thrown, named after `what`. Scopes belong to the device:
+   * do not run two at a time, nor one inside the other.
+   */
   async guarded<T>(what: string, body: () => T | Promise<T>): Promise<T> {
     const scopes = ["validation", "out-of-memory", "internal"] as const;
     for (const scope of scopes) this.device.pushErrorScope(scope);
@@ -116,9 +120,9 @@ export class Gpu {
     }
     let found: GPUError | null = null;
     for (const _ of scopes) found = (await this.device.popErrorScope()) ?? found;
+    // An error with a name of its own says more than the scope around it.
+    if (thrown !== undefined) throw thrown;
     if (found !== null) throw namedError(found, what);
-    if (thrown instanceof DeviceError) throw thrown;
-    if (thrown !== undefined) throw new GpuValidationError(`${what}: ${firstLine((thrown as Error).message)}`);
     this.check();
     return result as T;
   }

@@ -5,17 +5,18 @@
 
 import type { Model } from "../model/model.ts";
 import { ropeTable } from "../model/rope.ts";
-import type { CaptureLevel } from "../trace/capture.ts";
+import type { CaptureLevel, Recording } from "../trace/capture.ts";
 import { Buffers } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
+import { GpuOutOfMemoryError } from "./errors.ts";
 import { planHauls, RoundTrip } from "./haul.ts";
 import { type Binding, Pipelines } from "./kernels.ts";
 import type { StepShape } from "./lowering.ts";
 import { planPass, tokensPerPass } from "./plan.ts";
 import { makeReady, type ReadyPlan } from "./ready-plan.ts";
-import { RECORD_WORDS } from "./row-records.ts";
+import { recordWords } from "./row-records.ts";
 import { StepResult } from "./step-result.ts";
-import type { Recording, StepRunner } from "./steps.ts";
+import type { StepRunner } from "./steps.ts";
 import type { GpuWeights } from "./weights.ts";
 
 export interface ExecutorOptions {
@@ -23,8 +24,11 @@ export interface ExecutorOptions {
   readonly capacity: number;
   /** What op outputs are stored in; sums are f32 either way. */
   readonly dtype?: "f32" | "f16";
-  /** Rows of one pass at most; longer steps take several passes. */
+  /** Rows of one pass at most, e.g. of the longest step; longer steps take several passes. */
   readonly maxTokens?: number;
+  /** Bytes of an arena's half at least, and of a haul at most: smaller ones are for tests. */
+  readonly leastHalfBytes?: number;
+  readonly haulBytes?: number;
   /** Threads of a workgroup; the adapter's own where absent. */
   readonly width?: number;
 }
@@ -32,6 +36,8 @@ export interface ExecutorOptions {
 /** The largest tensor of one pass; longer prompts take several passes. */
 const TENSOR_BYTES = 64 << 20;
 const MAX_TOKENS = 256;
+/** Plans kept ready: the prefill's, its last pass's, the decode step's. Without a KV cache every step has its own. */
+const READY_PLANS = 3;
 export class Executor implements StepRunner {
   readonly #gpu: Gpu;
   readonly #model: Model;
@@ -42,6 +48,8 @@ export class Executor implements StepRunner {
   readonly #dtype: "f32" | "f16";
   readonly #width: number;
   readonly #maxTokens: number;
+  readonly #halfBytes: number;
+  readonly #haulBytes: number | undefined;
   readonly #plans = new Map<number, ReadyPlan>();
   readonly #cosines: Binding;
   readonly #sines: Binding;
@@ -54,13 +62,22 @@ export class Executor implements StepRunner {
     this.#weights = weights;
     this.#pipelines = new Pipelines(gpu);
     this.#capacity = options.capacity;
-    this.#buffers = new Buffers(gpu, 4 * options.capacity * kvHeads * headDim);
     this.#dtype = options.dtype ?? "f32";
     this.#width = options.width ?? gpu.width;
-    this.#maxTokens = tokensPerPass(model, options.capacity, options.maxTokens ?? MAX_TOKENS, {
-      tensorBytes: TENSOR_BYTES,
-      halfBytes: gpu.limits.maxStorageBufferBindingSize,
-    });
+    const cacheBytes = 4 * options.capacity * kvHeads * headDim;
+    const bindingBytes = gpu.limits.maxStorageBufferBindingSize;
+    if (cacheBytes > bindingBytes) {
+      throw new GpuOutOfMemoryError(
+        `a KV cache of ${options.capacity} positions takes ${cacheBytes} bytes a layer, the adapter binds at most ${bindingBytes}; use fewer tokens`,
+      );
+    }
+    const most = Math.min(options.maxTokens ?? options.capacity, MAX_TOKENS);
+    const limit = { tensorBytes: TENSOR_BYTES, halfBytes: bindingBytes };
+    this.#maxTokens = tokensPerPass(model, options.capacity, most, limit);
+    // One size of arenas serves all plans.
+    this.#halfBytes = planPass(model, this.#maxTokens, options.capacity, options.leastHalfBytes).halfBytes;
+    this.#haulBytes = options.haulBytes;
+    this.#buffers = new Buffers(gpu, cacheBytes);
     const { cos, sin } = ropeTable(rope, 0, options.capacity);
     this.#cosines = this.#buffers.upload("rope.cos", Float32Array.from(cos));
     this.#sines = this.#buffers.upload("rope.sin", Float32Array.from(sin));
@@ -80,15 +97,19 @@ export class Executor implements StepRunner {
         cosines: this.#cosines,
         sines: this.#sines,
       };
-      const plan = planPass(this.#model, size, this.#capacity);
+      const plan = planPass(this.#model, size, this.#capacity, this.#halfBytes);
       const ready = await this.#gpu.guarded(`a pass of ${size} tokens`, () =>
         makeReady(this.#gpu, this.#pipelines, this.#buffers, this.#model, plan, context, this.#dtype),
       );
       this.#plans.set(size, ready);
+      const [oldest] = this.#plans.keys();
+      if (this.#plans.size > READY_PLANS && oldest !== undefined) {
+        this.#plans.get(oldest)?.uniforms.destroy();
+        this.#plans.delete(oldest);
+      }
     }
     if (recording !== undefined && this.#statistics?.level !== recording.level) {
-      const words = recording.level === "stats" ? RECORD_WORDS.stats : RECORD_WORDS.sketch;
-      const constants = { WIDTH: this.#width, RECORD: words };
+      const constants = { WIDTH: this.#width, RECORD: recordWords(recording.level) };
       this.#statistics = { level: recording.level, pipeline: await this.#pipelines.get("row_statistics", constants) };
     }
   }
@@ -136,7 +157,7 @@ export class Executor implements StepRunner {
     }
     device.queue.writeBuffer(ready.uniforms, 0, ready.words);
 
-    const hauls = planHauls(this.#model, ready, step, firstRow, result, recording);
+    const hauls = planHauls(this.#model, ready, step, firstRow, result, recording, this.#haulBytes);
     const logitBytes = 4 * this.#model.parameters.vocab;
     for (const [index, haul] of hauls.entries()) {
       const trip = new RoundTrip(this.#gpu, this.#buffers, ready.plan, haul, result, logitBytes);

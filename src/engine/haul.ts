@@ -4,6 +4,7 @@
  */
 
 import type { Model } from "../model/model.ts";
+import type { Recording } from "../trace/capture.ts";
 import { rowsAndColumns, shapeOf } from "../trace/dims.ts";
 import type { Buffers } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
@@ -12,7 +13,6 @@ import { flatGrid, type StepShape } from "./lowering.ts";
 import { ARENAS, type Place, type Plan, type PlannedOp } from "./plan.ts";
 import type { ReadyPlan, ReadySegment } from "./ready-plan.ts";
 import { RowMap, type StepResult } from "./step-result.ts";
-import type { Recording } from "./steps.ts";
 
 /** Records and values of one submission, unless a single segment has more. */
 const HAUL_BYTES = 64 << 20;
@@ -48,6 +48,7 @@ export function planHauls(
   firstRow: number,
   result: StepResult,
   recording: Recording | undefined,
+  haulBytes = HAUL_BYTES,
 ): Haul[] {
   const sizes = model.axes(step.tokens, step.keys);
   const hauls: Haul[] = [];
@@ -63,7 +64,7 @@ export function planHauls(
     const values = wanted.reduce((sum, tensor) => sum + 4 * tensor.rows * tensor.columns, 0);
     const valueBytes = recording?.level === "full" ? values : 0;
     let haul = hauls.at(-1);
-    if (haul === undefined || 4 * (haul.rows + rows) * result.words + haul.valueBytes + valueBytes > HAUL_BYTES) {
+    if (haul === undefined || 4 * (haul.rows + rows) * result.words + haul.valueBytes + valueBytes > haulBytes) {
       haul = { parts: [], rows: 0, valueBytes: 0 };
       hauls.push(haul);
     }

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { packageRoot } from "../model/package-root.ts";
 import type { Gpu } from "./device.ts";
+import { GpuValidationError } from "./errors.ts";
 
 /** Each kernel's file and entry point. */
 export const KERNELS = {
@@ -58,18 +59,25 @@ export class Pipelines {
     const { file, entry } = KERNELS[kernel];
     let module = this.#modules.get(file);
     if (module === undefined) {
-      module = this.#gpu.guarded(`kernels/${file}`, () =>
-        this.#gpu.device.createShaderModule({ label: file, code: readFileSync(kernelPath(file), "utf8") }),
-      );
+      module = compileModule(this.#gpu, file);
       this.#modules.set(file, module);
     }
     const compute = { module: await module, entryPoint: entry, constants: { ...constants } };
     return this.#gpu.device
       .createComputePipelineAsync({ label: kernel, layout: "auto", compute })
-      .catch((error: Error) =>
-        this.#gpu.guarded(`kernel ${kernel} ${JSON.stringify(constants)}`, () => Promise.reject(error)),
-      );
+      .catch((error: Error) => {
+        const why = error.message.split("\n")[0];
+        throw new GpuValidationError(`kernel ${kernel} ${JSON.stringify(constants)}: ${why}; please report this`);
+      });
   }
+}
+
+/** Kernels compile side by side, so their errors come from the compiler's own report, not from error scopes. */
+async function compileModule(gpu: Gpu, file: string): Promise<GPUShaderModule> {
+  const module = gpu.device.createShaderModule({ label: file, code: readFileSync(kernelPath(file), "utf8") });
+  const error = (await module.getCompilationInfo()).messages.find((message) => message.type === "error");
+  if (error !== undefined) throw new GpuValidationError(`kernels/${file}:${error.lineNum}: ${error.message}`);
+  return module;
 }
 
 /** Binds resources by binding number. */

@@ -45,7 +45,7 @@ export interface LoweringContext {
 const LINEAR_ROWS = 16;
 
 /** WebGPU's limit on workgroups in one dimension. */
-const GRID_LIMIT = 65535;
+export const GRID_LIMIT = 65535;
 
 /** A grid of at least `groups` workgroups; kernels that use it compute their index from both dimensions. */
 export function flatGrid(groups: number): readonly [number, number, number] {
@@ -98,7 +98,7 @@ const LOWER: { readonly [K in OpKind]: Lower<K> } = {
       constants: { EMBD: model.parameters.embd, EPS: op.eps, WIDTH: width },
       bindings: { 1: input(inputs, 0), 2: { buffer: weights.vector(weightName(op, 0)) }, 3: output },
       uniform: null,
-      grid: () => flatGrid(tokens),
+      grid: () => [tokens, 1, 1],
     },
   ],
 

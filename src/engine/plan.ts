@@ -11,6 +11,7 @@ import { elementsOf, shapeOf } from "../trace/dims.ts";
 import { layerOfTap } from "../trace/taps.ts";
 
 export const ARENAS = 3;
+const ARENA_NUMBERS = Array.from({ length: ARENAS }, (_, arena) => arena);
 /** Offsets of bindings: WebGPU's default minStorageBufferOffsetAlignment. */
 const ALIGNMENT = 256;
 /** A half holds at least this much, so that short steps are a single segment. */
@@ -70,7 +71,7 @@ class Collector extends Ops<Value> {
 
   override run(op: Op, inputs: readonly Value[]): Value {
     const taken = new Set(inputs.filter((input) => !input.cached).map((input) => input.producer.arena));
-    const arena = [0, 1, 2].find((candidate) => !taken.has(candidate));
+    const arena = ARENA_NUMBERS.find((candidate) => !taken.has(candidate));
     if (arena === undefined) throw new Error(`${op.tap}: ${inputs.length} inputs leave no arena of ${ARENAS} free`);
     const bytes = Math.ceil(this.#bytesOf(op) / ALIGNMENT) * ALIGNMENT;
     const place = { arena, byteOffset: 0, offsetInHalf: 0, byteLength: bytes };
@@ -85,8 +86,8 @@ class Collector extends Ops<Value> {
   }
 }
 
-/** Plans a pass over `tokens` rows with a cache of `capacity` positions. */
-export function planPass(model: Model, tokens: number, capacity: number): Plan {
+/** Plans a pass over `tokens` rows with a cache of `capacity` positions, in halves of at least `leastHalfBytes`. */
+export function planPass(model: Model, tokens: number, capacity: number, leastHalfBytes = HALF_BYTES): Plan {
   const sizes = model.axes(tokens, capacity);
   const collector = new Collector((op) => 4 * elementsOf(shapeOf(op.dims, sizes)));
   model.forward(collector);
@@ -99,9 +100,9 @@ export function planPass(model: Model, tokens: number, capacity: number): Plan {
   }
   const need = (drafts: readonly Draft[], arena: number) =>
     drafts.reduce((sum, draft) => sum + (draft.arena === arena ? draft.bytes : 0), 0);
-  const arenas = [0, 1, 2];
+  const arenas = ARENA_NUMBERS;
   const largest = Math.max(...layers.flatMap((drafts) => arenas.map((arena) => need(drafts, arena))));
-  const halfBytes = Math.max(HALF_BYTES, largest);
+  const halfBytes = Math.max(leastHalfBytes, largest);
 
   const segments: { half: 0 | 1; ops: Draft[] }[] = [];
   let used = arenas.map(() => halfBytes);

@@ -1,10 +1,16 @@
 /** The records that row_statistics.wgsl writes, one per row, and their meaning on the host. The layout stands in the kernel. */
+import type { CaptureLevel } from "../trace/capture.ts";
 import { joinHash, SKETCH_SIZE } from "../trace/sketch.ts";
 import { type Statistics, StatisticsFold } from "../trace/statistics.ts";
 
 /** Words of a record without and with a sketch. */
 export const RECORD_WORDS = { stats: 16, sketch: 32 } as const;
 const SKETCH_AT = 16;
+
+/** Words of a record at a capture level. */
+export function recordWords(level: CaptureLevel): number {
+  return level === "stats" ? RECORD_WORDS.stats : RECORD_WORDS.sketch;
+}
 
 const bits = new Uint32Array(1);
 const float = new Float32Array(bits.buffer);

@@ -2,11 +2,12 @@
 
 import { recordPlan } from "../model/graph.ts";
 import type { Model } from "../model/model.ts";
+import type { Recording } from "../trace/capture.ts";
 import { elementsOf, parseDims, rowsAndColumns, shapeOf } from "../trace/dims.ts";
 import type { TraceRecord } from "../trace/record.ts";
 import type { StepShape } from "./lowering.ts";
-import { RECORD_WORDS, tensorSummary } from "./row-records.ts";
-import type { Recording, StepOutcome } from "./steps.ts";
+import { recordWords, tensorSummary } from "./row-records.ts";
+import type { StepOutcome } from "./steps.ts";
 
 interface Collected {
   readonly records: Uint32Array;
@@ -68,7 +69,7 @@ export class StepResult implements StepOutcome {
 
   /** Words of a row's record. */
   get words(): number {
-    return this.#recording?.level === "stats" ? RECORD_WORDS.stats : RECORD_WORDS.sketch;
+    return recordWords(this.#recording?.level ?? "stats");
   }
 
   /** Takes the row records of one tensor of a pass. */

@@ -1,12 +1,6 @@
 /** The loop of a run: the prompt in one step, then a token at a time. Knows no device: any runner of steps will do. */
-import type { CaptureLevel } from "../trace/capture.ts";
+import type { Recording } from "../trace/capture.ts";
 import type { TraceRecord } from "../trace/record.ts";
-
-/** What of a step is recorded. */
-export interface Recording {
-  readonly level: CaptureLevel;
-  readonly wants: (tap: string) => boolean;
-}
 
 /** What a step left behind. */
 export interface StepOutcome {

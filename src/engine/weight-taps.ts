@@ -1,15 +1,15 @@
 /** The taps `weight:NAME`: weights as the kernels decode them, recorded like any op. */
 
 import type { Model } from "../model/model.ts";
+import type { Recording } from "../trace/capture.ts";
 import { elementsOf, rowsAndColumns, shapeOf } from "../trace/dims.ts";
 import type { RecordPlan, TraceRecord } from "../trace/record.ts";
 import { layerOfTap } from "../trace/taps.ts";
 import { Buffers } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
 import { bindGroup, Pipelines } from "./kernels.ts";
-import { type Dispatch, flatGrid, getRows } from "./lowering.ts";
-import { RECORD_WORDS, tensorSummary } from "./row-records.ts";
-import type { Recording } from "./steps.ts";
+import { type Dispatch, flatGrid, GRID_LIMIT, getRows } from "./lowering.ts";
+import { recordWords, tensorSummary } from "./row-records.ts";
 import type { GpuWeights } from "./weights.ts";
 
 /** Decoded rows held at a time. */
@@ -61,7 +61,7 @@ class WeightReader {
     this.#weights = weights;
     this.#pipelines = new Pipelines(gpu);
     this.#buffers = new Buffers(gpu, 0);
-    this.#words = recording.level === "stats" ? RECORD_WORDS.stats : RECORD_WORDS.sketch;
+    this.#words = recordWords(recording.level);
     this.#full = recording.level === "full";
   }
 
@@ -70,7 +70,7 @@ class WeightReader {
     const { rows, columns } = rowsAndColumns(plan.shape);
     const records = new Uint32Array(rows * this.#words);
     const values = this.#full ? new Float32Array(elementsOf(plan.shape)) : null;
-    const step = Math.max(1, Math.floor(CHUNK_BYTES / (4 * columns)));
+    const step = Math.min(GRID_LIMIT, Math.max(1, Math.floor(CHUNK_BYTES / (4 * columns))));
     for (let first = 0; first < rows; first += step) {
       const count = Math.min(step, rows - first);
       await this.#gpu.guarded(plan.tap, () => this.#chunk(name, plan, first, count, columns, records, values));

@@ -57,8 +57,10 @@ function modelFrom(file: GgufFile, layerSpec: string | undefined): Model {
     );
   }
   const parameters = architecture.read(file);
-  const layers = parseLayers(layerSpec, parameters.layers);
   const has = (weight: string) => file.tensors.has(weight);
+  const weights = new Map(architecture.weights(parameters, has));
+  checkAllRead(file, weights);
+  const layers = parseLayers(layerSpec, parameters.layers);
   const forward = <T>(ops: Ops<T>) => architecture.forward(ops, parameters, layers, has);
   const recorder = new GraphRecorder();
   forward(recorder);
@@ -67,11 +69,24 @@ function modelFrom(file: GgufFile, layerSpec: string | undefined): Model {
     architecture: name,
     parameters,
     layers,
-    weights: new Map(architecture.weights(parameters, has)),
+    weights,
     graph: recorder.nodes,
     forward,
     axes: (tokens, keys) => axisSizes(parameters, tokens, keys),
   };
+}
+
+/** Tensors that the page reads beside its weights: divisors of the rope frequencies. */
+const OTHER_TENSORS = ["rope_freqs.weight"];
+
+/** A tensor that the page does not read would be a part of the model left out without a word. */
+function checkAllRead(file: GgufFile, weights: ReadonlyMap<string, string>): void {
+  const unread = [...file.tensors.keys()].filter((name) => !weights.has(name) && !OTHER_TENSORS.includes(name));
+  if (unread.length > 0) {
+    throw new ModelError(
+      `${file.name}: ${unread.length} tensors have no place in the ${file.metadata["general.architecture"]} architecture (${unread[0]}); this program would leave them out, so it does not run the model`,
+    );
+  }
 }
 
 /** Layers of a specification: `none`, `3`, `0-2`, `0-4,7`; all where absent. Throws ModelError for what the model lacks. */

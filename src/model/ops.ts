@@ -113,10 +113,3 @@ export abstract class Ops<T> {
     return this.run({ kind: "add", tap, dims: "token embd", weights: [] }, [a, b]);
   }
 }
-
-/** The numbers that describe an op beside its tensors, for traces and reports. */
-export function attributesOf(op: Op): Readonly<Record<string, number>> {
-  return Object.fromEntries(
-    Object.entries(op).filter((entry): entry is [string, number] => typeof entry[1] === "number"),
-  );
-}

@@ -2,14 +2,9 @@
 
 import { type GraphNode, recordPlan } from "../model/graph.ts";
 import type { Model } from "../model/model.ts";
-import type { CaptureLevel } from "../trace/capture.ts";
+import type { Recording } from "../trace/capture.ts";
 import { recordFromValues, type TraceRecord } from "../trace/record.ts";
 import { Oracle } from "./oracle.ts";
-
-interface Recording {
-  readonly level: CaptureLevel;
-  readonly wants: (tap: string) => boolean;
-}
 
 export class OracleRunner {
   readonly #model: Model;

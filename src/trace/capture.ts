@@ -4,10 +4,10 @@ import picomatch from "picomatch";
 export const CAPTURE_LEVELS = ["stats", "sketch", "full"] as const;
 export type CaptureLevel = (typeof CAPTURE_LEVELS)[number];
 
-export interface Capture {
+/** What of a step is recorded. */
+export interface Recording {
   readonly level: CaptureLevel;
-  /** Taps to record; all of the forward pass where absent. Weight taps (`weight:*`) are recorded only where a glob names them. */
-  readonly taps?: readonly string[];
+  readonly wants: (tap: string) => boolean;
 }
 
 /** Says whether a tap is recorded. Several globs are alternatives; `blk.*.attn_*` and `*` match as a shell would. */

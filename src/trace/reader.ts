@@ -2,8 +2,9 @@
  * Reads a trace, whole or partial. Facts and statistics of every record are kept in an index; sketches and values are read
  * from the file when asked for, one batch at a time, so memory does not grow with the file.
  */
+import { createReadStream } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import { type AsyncRecordBatchFileReader, type RecordBatch, RecordBatchReader } from "apache-arrow";
+import { type AsyncRecordBatchFileReader, type RecordBatch, RecordBatchReader, type Schema } from "apache-arrow";
 import { TraceError } from "./errors.ts";
 import { FORMAT_VERSION, type Manifest, manifestSchema, type TraceRecord } from "./record.ts";
 import { COLUMNS, type ColumnName, type Columns, MANIFEST_KEY, VERSION_KEY } from "./schema.ts";
@@ -90,7 +91,7 @@ async function readContent(path: string, handle: FileHandle): Promise<Content> {
     );
   }
   const partial = ends.toString("latin1", 6, 12) !== MAGIC;
-  return partial ? readPartial(path, handle, size) : readWhole(path, handle);
+  return partial ? readPartial(path, size) : readWhole(path, handle);
 }
 
 async function readWhole(path: string, handle: FileHandle): Promise<Content> {
@@ -102,60 +103,74 @@ async function readWhole(path: string, handle: FileHandle): Promise<Content> {
   } catch (error) {
     throw new TraceError(`${path}: not a readable Arrow file (${(error as Error).message}); make the trace again`);
   }
-  const manifest = manifestFrom(
-    path,
-    reader.schema.metadata,
-    reader.schema.fields.map((field) => field.name),
-  );
-  let cached: { index: number; batch: RecordBatch<Columns> } | undefined;
-  const batch = async (index: number) => {
-    if (cached?.index !== index) {
-      const read = await reader.readRecordBatch(index);
-      if (read === null) throw new TraceError(`${path}: batch ${index} cannot be read; make the trace again`);
-      cached = { index, batch: read };
-    }
-    return cached.batch;
-  };
+  const manifest = manifestFrom(path, reader.schema);
+  const batch = lastKept(async (index) => {
+    const read = await reader.readRecordBatch(index);
+    if (read === null) throw new TraceError(`${path}: batch ${index} cannot be read; make the trace again`);
+    return read;
+  });
   const content: Content = { manifest, partial: false, records: [], places: [], batch };
-  for (let index = 0; index < reader.numRecordBatches; index++) indexBatch(content, await batch(index), index);
+  for (let index = 0; index < reader.numRecordBatches; index++) {
+    try {
+      indexBatch(content, await batch(index), index);
+    } catch (error) {
+      const why = (error as Error).message;
+      throw new TraceError(
+        `${path}: batch ${index} of ${reader.numRecordBatches} is damaged (${why}); make the trace again`,
+      );
+    }
+  }
   if (content.records.length === 0) throw new TraceError(`${path}: holds no record; make the trace again`);
   return content;
 }
 
 /** A file without its end is Arrow's stream format after the first eight bytes: read on until it breaks off. */
-async function readPartial(path: string, handle: FileHandle, size: number): Promise<Content> {
-  const bytes = new Uint8Array(size);
-  await handle.read(bytes, 0, size, 0);
-  const batches: RecordBatch<Columns>[] = [];
+async function readPartial(path: string, size: number): Promise<Content> {
   let manifest: Manifest | undefined;
+  const found: Content["records"] = [];
+  const places: Content["places"] = [];
   try {
-    const reader = RecordBatchReader.from(bytes.subarray(8)) as RecordBatchReader<Columns>;
-    reader.open();
-    manifest = manifestFrom(
-      path,
-      reader.schema.metadata,
-      reader.schema.fields.map((field) => field.name),
-    );
-    for (const batch of reader) {
-      if (!isWhole(batch)) break;
-      batches.push(batch);
+    for await (const { schema, batch, index } of partialBatches(path)) {
+      manifest ??= manifestFrom(path, schema);
+      indexBatch({ records: found, places }, batch, index);
     }
   } catch (error) {
-    if (error instanceof TraceError) throw error;
+    if (error instanceof TraceError) throw error; // else: the place where it broke off
   }
-  if (manifest === undefined || batches.length === 0) {
+  if (manifest === undefined || found.length === 0) {
     throw new TraceError(`${path}: broke off before its first batch (${size} bytes); make the trace again`);
   }
-  const batch = async (index: number) => {
-    const found = batches[index];
-    if (found === undefined) throw new Error(`batch ${index} of ${batches.length}`);
-    return found;
-  };
-  const content: Content = { manifest, partial: true, records: [], places: [], batch };
-  batches.forEach((each, index) => {
-    indexBatch(content, each, index);
+  // No footer says where batches are, so one is found by reading up to it.
+  const batch = lastKept(async (wanted) => {
+    for await (const { batch: each, index } of partialBatches(path)) if (index === wanted) return each;
+    throw new TraceError(`${path}: batch ${wanted} is no longer there; the file changed while it was read`);
   });
-  return content;
+  return { manifest, partial: true, records: found, places, batch };
+}
+
+/** Reads batches by number and keeps the last: records that follow one another share one. */
+function lastKept(read: (index: number) => Promise<RecordBatch<Columns>>) {
+  let kept: { index: number; batch: RecordBatch<Columns> } | undefined;
+  return async (index: number) => {
+    if (kept?.index !== index) kept = { index, batch: await read(index) };
+    return kept.batch;
+  };
+}
+
+/** The whole batches of a partial file, in order, one in memory at a time. */
+async function* partialBatches(path: string) {
+  const stream = createReadStream(path, { start: 8, highWaterMark: 1 << 20 });
+  try {
+    const reader = (await RecordBatchReader.from(stream)) as RecordBatchReader<Columns>;
+    await reader.open();
+    let index = 0;
+    for await (const batch of reader) {
+      if (!isWhole(batch)) return;
+      yield { schema: reader.schema, batch, index: index++ };
+    }
+  } finally {
+    stream.destroy();
+  }
 }
 
 /** Arrow's stream reader hands out a batch whose body is cut short: the last column then has fewer numbers than its offsets say. */
@@ -166,7 +181,8 @@ function isWhole(batch: RecordBatch<Columns>): boolean {
   return child !== undefined && last !== undefined && child.values.length >= last;
 }
 
-function manifestFrom(path: string, metadata: Map<string, string>, columns: readonly string[]): Manifest {
+function manifestFrom(path: string, { metadata, fields }: Schema): Manifest {
+  const columns = fields.map((field) => field.name);
   const version = metadata.get(VERSION_KEY);
   if (version === undefined)
     throw new TraceError(`${path}: an Arrow file, but not a trace (no ${VERSION_KEY} in its metadata)`);
@@ -196,7 +212,7 @@ function numbers(batch: RecordBatch<Columns>, name: "row_rms" | "sketch" | "valu
   return list ? (list.toArray() as Float32Array) : null;
 }
 
-function indexBatch(content: Content, batch: RecordBatch<Columns>, index: number): void {
+function indexBatch(content: Pick<Content, "records" | "places">, batch: RecordBatch<Columns>, index: number): void {
   const get = <T>(name: ColumnName, row: number) => batch.getChild(name)?.get(row) as T;
   for (let row = 0; row < batch.numRows; row++) {
     const number = (name: ColumnName) => get<number>(name, row);

@@ -2,7 +2,7 @@
  * Writes a trace: records are grouped into small batches and go to `FILE.partial`, which is renamed to FILE when it is whole.
  * Whatever stops the run (a full disk, Ctrl-C, a crash) leaves a partial file that can be read up to its last whole batch.
  */
-import { closeSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, openSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
 import {
   AsyncByteQueue,
   Message,
@@ -79,6 +79,9 @@ export class TraceWriter {
   /** Opens `path + ".partial"` and writes the header. Throws TraceError where the place cannot be written. */
   constructor(path: string, manifest: Manifest, vocabulary: Vocabulary) {
     this.path = path;
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
+      throw new TraceError(`${path}: is a folder; give the name of a file with -o`);
+    }
     this.#schema = traceSchema(manifest);
     this.#dictionaries = dictionariesOf(vocabulary);
     try {
@@ -132,7 +135,13 @@ export class TraceWriter {
     renameSync(this.partialPath, this.path);
   }
 
-  /** Leaves the partial file as it is, up to its last whole batch. */
+  /** Ends a run that stopped: what was written stays, up to its last whole batch; a file without records goes. */
+  stop(): void {
+    if (this.#open && this.#seq === 0) this.discard();
+    else this.close();
+  }
+
+  /** Leaves the partial file as it is. */
   close(): void {
     if (!this.#open) return;
     this.#open = false;

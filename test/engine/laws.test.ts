@@ -1,6 +1,7 @@
 /** What must hold bit for bit: no observer effect, determinism, batch invariance, slices, widths. */
 import { describe, expect, it } from "vitest";
 import type { Executor } from "../../src/engine/executor.ts";
+import { hashOf } from "../../src/trace/sketch.ts";
 import { executorOf, FULL, runFull, someTokens, syntheticModel } from "../support/engine.ts";
 
 const TOKENS = someTokens(19);
@@ -59,6 +60,27 @@ describe("bits", () => {
         expect(cut[i]?.records[j]?.sketch, record.tap).toEqual(record.sketch);
         expect(cut[i]?.records[j]?.values, record.tap).toEqual(record.values);
       }
+    }
+  });
+
+  it("a layer a segment and a segment a submission give the records of one submission", async () => {
+    const model = await syntheticModel({ layers: 5 });
+    const whole = hashes(await runFull(await executorOf(model), [TOKENS, [3]]));
+    const cut = await runFull(await executorOf(model, { leastHalfBytes: 1, haulBytes: 1 }), [TOKENS, [3]]);
+    expect(hashes(cut)).toEqual(whole);
+    for (const step of cut) {
+      for (const record of step.records)
+        expect(hashOf(record.values ?? new Float32Array(0)), record.tap).toBe(record.hash);
+    }
+  });
+
+  it("steps of ever new lengths, as without a KV cache, give the bits of cached decoding", async () => {
+    const model = await syntheticModel();
+    const cached = await runFull(await executorOf(model), [[1], [2], [3], [4], [5], [6]]);
+    const executor = await executorOf(model);
+    for (let length = 1; length <= 6; length++) {
+      const { logits } = await executor.step(0, [1, 2, 3, 4, 5, 6].slice(0, length));
+      expect([...logits]).toEqual(Array.from(cached[length - 1]?.logits ?? []));
     }
   });
 
