@@ -14,6 +14,7 @@ export const ARENAS = 3;
 const ARENA_NUMBERS = Array.from({ length: ARENAS }, (_, arena) => arena);
 /** Offsets of bindings: WebGPU's default minStorageBufferOffsetAlignment. */
 const ALIGNMENT = 256;
+const aligned = (bytes: number) => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 /** A half holds at least this much, so that short steps are a single segment. */
 const HALF_BYTES = 8 << 20;
 
@@ -73,7 +74,7 @@ class Collector extends Ops<Value> {
     const taken = new Set(inputs.filter((input) => !input.cached).map((input) => input.producer.arena));
     const arena = ARENA_NUMBERS.find((candidate) => !taken.has(candidate));
     if (arena === undefined) throw new Error(`${op.tap}: ${inputs.length} inputs leave no arena of ${ARENAS} free`);
-    const bytes = Math.ceil(this.#bytesOf(op) / ALIGNMENT) * ALIGNMENT;
+    const bytes = aligned(this.#bytesOf(op));
     const place = { arena, byteOffset: 0, offsetInHalf: 0, byteLength: bytes };
     const producer = { op, inputs, bytes, layer: layerOfTap(op.tap), stored: false, arena, place };
     this.drafts.push(producer);
@@ -102,7 +103,7 @@ export function planPass(model: Model, tokens: number, capacity: number, leastHa
     drafts.reduce((sum, draft) => sum + (draft.arena === arena ? draft.bytes : 0), 0);
   const arenas = ARENA_NUMBERS;
   const largest = Math.max(...layers.flatMap((drafts) => arenas.map((arena) => need(drafts, arena))));
-  const halfBytes = Math.max(leastHalfBytes, largest);
+  const halfBytes = aligned(Math.max(leastHalfBytes, largest));
 
   const segments: { half: 0 | 1; ops: Draft[] }[] = [];
   let used = arenas.map(() => halfBytes);
