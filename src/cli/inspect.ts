@@ -4,7 +4,7 @@ import { growthTable, tapRows } from "../compare/growth.ts";
 import { inspectJson, inspectText } from "../report/inspect.ts";
 import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
-import { addOutputOptions, integer, type OutputOptions } from "./options.ts";
+import { addOutputOptions, globList, integer, type OutputOptions } from "./options.ts";
 
 type Options = OutputOptions & { step: number; tap?: string[] };
 
@@ -14,9 +14,7 @@ export function addInspect(program: Command): void {
     .description("show growth of the hidden states layer by layer, and statistics of any tap")
     .argument("<trace>", "trace file, whole or partial")
     .option("--step <number>", "forward pass: 0 is the prompt, 1 the first decode step", integer(0), 0)
-    .option("--tap <globs>", "statistics of these taps, comma-separated, e.g. 'blk.0.*'", (text: string) =>
-      text.split(","),
-    );
+    .option("--tap <globs>", "statistics of these taps, comma-separated, e.g. 'blk.0.*'", globList);
   addOutputOptions(command)
     .addHelpText("after", "\nExample:\n  faultline inspect trace.arrow --tap 'blk.0.*,logits'")
     .action(async (path: string, options: Options) => {

@@ -16,17 +16,20 @@ const COULD_NOT = 2;
 
 const { version } = JSON.parse(readFileSync(new URL("package.json", packageRoot()), "utf8")) as { version: string };
 
+/** Names from a damaged file may hold line feeds and terminal escapes; an error stays one harmless line. */
+const oneLine = (text: string) => `${text.trim().replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ")}\n`;
+const outputError = (text: string, write: (text: string) => void) =>
+  write(oneLine(text.replace(/^error: /, "faultline: ")));
+
 const program = new Command("faultline")
   .description("Finds the first divergent op between two implementations of the same language model")
   .version(version)
   .exitOverride()
-  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "faultline: ")) })
+  .configureOutput({ outputError })
   .addHelpText("after", "\nExit status: 0 alike or done, 1 divergent, 2 could not do it.");
 for (const add of [addTrace, addInspect, addGenerate, addTokens, addDoctor, addDemo]) add(program, version);
 for (const command of program.commands) {
-  command
-    .exitOverride()
-    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "faultline: ")) });
+  command.exitOverride().configureOutput({ outputError });
 }
 
 // A reader that closes the pipe early (head, less) has what it wanted.
@@ -40,11 +43,13 @@ program.parseAsync().catch((error: unknown) => {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) process.exitCode = 0;
   } else if (error instanceof InputError) {
-    process.stderr.write(`faultline: ${error.message}\n`);
+    process.stderr.write(oneLine(`faultline: ${error.message}`));
   } else {
     const message = error instanceof Error ? error.message : String(error);
     process.stderr.write(
-      `faultline: internal error: ${message.split("\n")[0]}; please report this (FAULTLINE_DEBUG=1 shows where)\n`,
+      oneLine(
+        `faultline: internal error: ${message.split("\n")[0]}; please report this (FAULTLINE_DEBUG=1 shows where)`,
+      ),
     );
     if (process.env.FAULTLINE_DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`);
   }

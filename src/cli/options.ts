@@ -46,6 +46,13 @@ export function number(least: number, most: number): (text: string) => number {
   };
 }
 
+/** Globs of taps, separated by commas outside braces: `blk.{0,1}.output,logits` are two. */
+export function globList(text: string): string[] {
+  const globs = (text.match(/(?:\{[^}]*\}|[^,{])+/g) ?? [""]).map((glob) => glob.trim());
+  if (globs.includes("")) throw new InvalidArgumentError("A list of taps like 'blk.0.*,logits' is needed.");
+  return globs;
+}
+
 function tokenList(text: string): number[] {
   return text.split(",").map((part) => integer(0)(part));
 }
@@ -81,9 +88,7 @@ export function addCaptureOptions(command: Command): Command {
         .choices(CAPTURE_LEVELS)
         .default("sketch"),
     )
-    .option("--taps <globs>", "taps to record, comma-separated, e.g. 'blk.0.*,logits' or 'weight:*'", (text) =>
-      text.split(","),
-    );
+    .option("--taps <globs>", "taps to record, comma-separated, e.g. 'blk.0.*,logits' or 'weight:*'", globList);
 }
 
 export function addOutputOptions(command: Command): Command {

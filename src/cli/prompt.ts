@@ -1,8 +1,10 @@
 /** Prompt options -> token ids, checked against the model. */
 import { renderChat } from "../model/chat-template.ts";
+import { ModelError } from "../model/errors.ts";
 import { readGgufMetadata } from "../model/gguf-metadata.ts";
 import type { GgufMetadata } from "../model/metadata.ts";
 import type { Model } from "../model/model.ts";
+import { textOfBytes } from "../model/token-bytes.ts";
 import { type Tokenizer, tokenizerFromMetadata } from "../model/tokenizer.ts";
 import { InputError } from "../trace/errors.ts";
 import type { PromptOptions } from "./options.ts";
@@ -21,6 +23,9 @@ export function promptTokens(metadata: GgufMetadata, tokenizer: Tokenizer, optio
       `${given.length === 0 ? "no prompt" : `${given.length} prompts`}; give one of -p TEXT, --chat TEXT, --tokens 1,2,3`,
     );
   }
+  if (options.system !== undefined && options.chat === undefined) {
+    throw new InputError("--system goes with --chat; with another prompt it would be left out");
+  }
   if (options.tokens !== undefined) return { text: null, tokens: options.tokens };
   if (options.chat !== undefined) {
     const system = options.system === undefined ? [] : [{ role: "system", content: options.system }];
@@ -32,6 +37,32 @@ export function promptTokens(metadata: GgufMetadata, tokenizer: Tokenizer, optio
   return { text, tokens: tokenizer.encode(text) };
 }
 
+/** The model's tokenizer; where it has none that works, ids can still be run, and stand for themselves. */
+function tokenizerOrNumbers(metadata: GgufMetadata, options: PromptOptions): Tokenizer {
+  try {
+    return tokenizerFromMetadata(metadata);
+  } catch (error) {
+    if (!(error instanceof ModelError) || options.tokens === undefined) throw error;
+    const none = { size: 0, bosId: undefined, eosId: undefined, eogIds: new Set<number>() };
+    const refuse = () => {
+      throw error;
+    };
+    return { ...none, encode: refuse, decode: refuse, piece: refuse, bytes: refuse };
+  }
+}
+
+/** An embedding padded past its vocabulary can produce ids without text: those are written as `<id>`, and end no run. */
+function namingAllIds(tokenizer: Tokenizer): Tokenizer {
+  const known = (id: number) => id < tokenizer.size;
+  const bytes = (id: number) => (known(id) ? tokenizer.bytes(id) : Buffer.from(`<${id}>`));
+  return {
+    ...tokenizer,
+    bytes,
+    piece: (id) => (known(id) ? tokenizer.piece(id) : `<${id}>`),
+    decode: (ids) => (ids.every(known) ? tokenizer.decode(ids) : textOfBytes(Buffer.concat(ids.map(bytes)))),
+  };
+}
+
 /** The tokenizer and prompt of a run. Throws InputError for ids outside the vocabulary, and for more than the context holds. */
 export function readPrompt(
   model: Model,
@@ -39,7 +70,7 @@ export function readPrompt(
   steps: number,
 ): { tokenizer: Tokenizer; prompt: Prompt } {
   const metadata = readGgufMetadata(model.file.path);
-  const tokenizer = tokenizerFromMetadata(metadata);
+  const tokenizer = namingAllIds(tokenizerOrNumbers(metadata, options));
   const prompt = promptTokens(metadata, tokenizer, options);
   const { context, vocab } = model.parameters;
   const outside = prompt.tokens.find((id) => id >= vocab);

@@ -1,4 +1,5 @@
 /** Runs a model and writes its trace: what `trace` and `demo` share. */
+import { existsSync, realpathSync } from "node:fs";
 import { basename } from "node:path";
 import { createSampler, GREEDY } from "../engine/sampler.ts";
 import { runSteps } from "../engine/steps.ts";
@@ -8,7 +9,7 @@ import { fileDigest, type Model } from "../model/model.ts";
 import { ropePlans, ropeRecords } from "../model/rope-records.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
 import type { TraceFacts } from "../report/trace-summary.ts";
-import { type CaptureLevel, type Recording, tapFilter } from "../trace/capture.ts";
+import { type CaptureLevel, type Recording, tapFilter, tapMatcher } from "../trace/capture.ts";
 import { elementsOf, shapeOf } from "../trace/dims.ts";
 import { InputError } from "../trace/errors.ts";
 import type { Manifest, RecordPlan } from "../trace/record.ts";
@@ -39,14 +40,18 @@ export async function traceModel(run: TraceRun): Promise<TraceFacts> {
   const started = performance.now();
   const wants = tapFilter(run.taps);
   const recording: Recording = { level: run.capture, wants };
+  checkOutput(run);
   checkMemory(run, wants);
   const weightsWanted = weightPlans(run.model, wants);
   if (weightsWanted.length > 0 && run.engine.device === "oracle") {
     throw new InputError("weight:* taps are decoded by the GPU's kernels; leave them out with --device oracle");
   }
   const plans = plansOf(run, wants, weightsWanted);
-  if (plans.length === 0) {
-    throw new InputError(`no tap matches ${run.taps?.join(",")}; taps are named like embed, blk.0.attn_norm, logits`);
+  const idle = run.taps?.find((glob) => !plans.some(({ tap }) => tapMatcher([glob])(tap)));
+  if (idle !== undefined) {
+    throw new InputError(
+      `no tap matches ${idle}; taps are named like embed, blk.0.attn_norm, logits, weight:output_norm.weight`,
+    );
   }
   const [{ sha256 }, engine] = await Promise.all([
     fileDigest(run.model.file.path).then((digest) => ({ sha256: digest })),
@@ -58,7 +63,7 @@ export async function traceModel(run: TraceRun): Promise<TraceFacts> {
     try {
       return await writeSteps(run, engine, recording, writer, manifest, started);
     } finally {
-      writer.stop();
+      writer.close();
     }
   } finally {
     engine.close();
@@ -136,6 +141,14 @@ function plansOf(run: TraceRun, wants: (tap: string) => boolean, weights: readon
     ...model.graph.map((node) => recordPlan(node, 0, 0, sizes, dtype)),
   ];
   return [...weights, ...steps.filter((plan) => wants(plan.tap))];
+}
+
+/** A trace that took the model's name would be the end of the model. */
+function checkOutput({ output, model }: TraceRun): void {
+  const files = [output, `${output}.partial`].filter((file) => existsSync(file));
+  if (files.some((file) => realpathSync(file) === realpathSync(model.file.path))) {
+    throw new InputError(`${output}: is the model itself; choose another place with -o`);
+  }
 }
 
 function checkMemory(run: TraceRun, wants: (tap: string) => boolean): void {

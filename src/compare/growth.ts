@@ -1,5 +1,5 @@
 /** How the hidden states grow through the layers: facts of one trace, no judgement. */
-import { tapFilter } from "../trace/capture.ts";
+import { tapMatcher } from "../trace/capture.ts";
 import type { RecordSummary } from "../trace/reader.ts";
 import { nameInLayer } from "../trace/taps.ts";
 
@@ -44,6 +44,6 @@ export function growthTable(records: readonly RecordSummary[], step: number): Gr
 
 /** The records of one step whose taps match the globs, in execution order. */
 export function tapRows(records: readonly RecordSummary[], step: number, globs: readonly string[]): RecordSummary[] {
-  const wants = tapFilter(globs);
+  const wants = tapMatcher(globs);
   return records.filter((record) => record.step === step && wants(record.tap));
 }

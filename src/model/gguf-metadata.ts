@@ -9,6 +9,10 @@ import { openModelFile } from "./gguf.ts";
 import type { GgufMetadata } from "./metadata.ts";
 
 const CHUNK_BYTES = 1 << 20;
+/** Far above any real file, so that one of a terabyte cannot ask for its size in memory. */
+const MOST_ELEMENTS = 1 << 20;
+const LONGEST_TEXT = 1 << 24;
+const DEEPEST_ARRAY = 4;
 
 interface Scalar {
   readonly bytes: number;
@@ -45,9 +49,9 @@ export function readGgufMetadata(path: string): GgufMetadata {
           "convert the model again",
       );
     }
-    cursor.length(); // number of tensors
-    const entries = Array.from({ length: cursor.length() }, () => {
-      const key = cursor.text(cursor.length());
+    cursor.length(MOST_ELEMENTS); // number of tensors
+    const entries = Array.from({ length: cursor.length(MOST_ELEMENTS) }, () => {
+      const key = cursor.text(cursor.length(LONGEST_TEXT));
       return [key, readValue(cursor, cursor.uint32())] as const;
     });
     return Object.fromEntries(entries);
@@ -56,12 +60,13 @@ export function readGgufMetadata(path: string): GgufMetadata {
   }
 }
 
-function readValue(cursor: Cursor, code: number): unknown {
+function readValue(cursor: Cursor, code: number, depth = 0): unknown {
   const type = VALUE_TYPES[code];
-  if (type === "string") return cursor.text(cursor.length());
+  if (type === "string") return cursor.text(cursor.length(LONGEST_TEXT));
   if (type === "array") {
+    if (depth === DEEPEST_ARRAY) throw cursor.damaged(`arrays within arrays more than ${DEEPEST_ARRAY} deep`);
     const elementCode = cursor.uint32();
-    return Array.from({ length: cursor.length() }, () => readValue(cursor, elementCode));
+    return Array.from({ length: cursor.length(MOST_ELEMENTS) }, () => readValue(cursor, elementCode, depth + 1));
   }
   if (type !== undefined) return cursor.scalar(type);
   throw cursor.damaged(`value type ${code}, but GGUF has 0 to ${VALUE_TYPES.length - 1}`);
@@ -92,9 +97,9 @@ class Cursor {
   }
 
   /** A count of elements or bytes; each takes at least a byte, so it cannot exceed what is left of the file. */
-  length(): number {
+  length(most: number): number {
     const length = this.scalar({ bytes: 8, read: (view, at) => view.getBigUint64(at, true) });
-    if (length <= this.#fileBytes - this.#at) return Number(length);
+    if (length <= Math.min(most, this.#fileBytes - this.#at)) return Number(length);
     throw this.damaged(`a length of ${length}`);
   }
 

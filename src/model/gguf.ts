@@ -2,7 +2,7 @@
  * Opens a GGUF file: metadata and tensor table through @huggingface/gguf, checked against the file before anything is read;
  * weights as raw blocks or decoded rows, straight from the file. Every contradiction is an error with the numbers in it.
  */
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { gguf } from "@huggingface/gguf";
 import { type BlockType, blockType, decodeBlocks } from "./blocks.ts";
@@ -48,7 +48,7 @@ export class GgufFile {
     const fd = openModelFile(path);
     try {
       const { size } = fstatSync(fd);
-      checkMagic(path, fd, size);
+      checkStart(path, fd, size);
       const { metadata, tensors } = await readHeader(path, size);
       return new GgufFile(path, fd, size, metadata, tensors);
     } catch (error) {
@@ -99,26 +99,42 @@ export class GgufFile {
 /** Opens a model file for reading. Throws ModelError where there is no such file. */
 export function openModelFile(path: string): number {
   try {
-    const fd = openSync(path, "r");
-    if (fstatSync(fd).isFile()) return fd;
-    closeSync(fd);
+    // Opening a pipe would wait for its writer.
+    if (statSync(path).isFile()) return openSync(path, "r");
   } catch {
     throw new ModelError(`${path}: no such file, or not readable; give the path of a GGUF model`);
   }
   throw new ModelError(`${path}: not a file; give the path of a GGUF model`);
 }
 
-function checkMagic(path: string, fd: number, size: number): void {
-  const head = Buffer.alloc(8);
-  readSync(fd, head, 0, 8, 0);
+/** What the file claims to hold, and the fewest bytes that one takes. */
+const CLAIMS: readonly [what: string, at: number, leastBytes: bigint][] = [
+  ["tensors", 8, 24n],
+  ["metadata keys", 16, 13n],
+];
+
+/** Magic, version and counts: the library believes a count, and takes memory for it before the file turns out too short. */
+function checkStart(path: string, fd: number, size: number): void {
+  const head = Buffer.alloc(24);
+  readSync(fd, head, 0, 24, 0);
   if (head.toString("latin1", 0, 4) !== "GGUF") {
     throw new ModelError(
       `${path}: not a GGUF file (${size} bytes, starts with ${JSON.stringify(head.toString("latin1", 0, 4))}); give a .gguf model`,
     );
   }
   const version = head.readUInt32LE(4);
-  if (version < 1 || version > 3) {
-    throw new ModelError(`${path}: GGUF version ${version}; versions 1 to 3, little-endian, can be read`);
+  if (version !== 2 && version !== 3) {
+    throw new ModelError(
+      `${path}: GGUF version ${version}; versions 2 and 3 can be read, little-endian, not big-endian; convert the model again`,
+    );
+  }
+  for (const [what, at, leastBytes] of CLAIMS) {
+    const count = head.readBigUInt64LE(at);
+    if (count * leastBytes > size) {
+      throw new ModelError(
+        `${path}: claims ${count} ${what} in ${size} bytes; the header is damaged, download it again`,
+      );
+    }
   }
 }
 
@@ -132,15 +148,27 @@ async function readHeader(path: string, size: number) {
       `${path}: the header cannot be read in ${size} bytes (${why}); the file is cut short or damaged`,
     );
   }
+  const [, headerEnd] = parsed.tensorInfoByteRange;
+  if (headerEnd > size) {
+    // The library reads zeros past the end.
+    throw new ModelError(`${path}: the header goes on to byte ${headerEnd}, the file ends at ${size}; it is cut short`);
+  }
   const { version: _version, tensor_count: _tensors, kv_count: _keys, ...keys } = parsed.metadata;
   const metadata: GgufMetadata = Object.fromEntries(Object.entries(keys).map(([key, value]) => [key, plain(value)]));
-  const alignment = Number(metadata["general.alignment"] ?? 32);
+  const alignment = metadata["general.alignment"] ?? 32;
+  if (typeof alignment !== "number" || !Number.isInteger(Math.log2(alignment))) {
+    throw new ModelError(
+      `${path}: general.alignment is ${JSON.stringify(alignment)}, not a power of two; the header is damaged`,
+    );
+  }
+  // Ours, for the library pads in 32 bits.
+  const dataOffset = Math.ceil(headerEnd / alignment) * alignment;
   const tensors = new Map<string, TensorInfo>();
   for (const info of parsed.tensorInfos) {
     if (tensors.has(info.name))
       throw new ModelError(`${path}: tensor ${info.name} stands twice in the table; the file is damaged`);
     const shape = info.shape.map(Number).reverse();
-    const byteOffset = Number(parsed.tensorDataOffset) + Number(info.offset);
+    const byteOffset = dataOffset + Number(info.offset);
     tensors.set(info.name, tensorInfo(path, size, alignment, info.name, shape, Number(info.dtype), byteOffset));
   }
   if (tensors.size === 0 && metadata["tokenizer.ggml.tokens"] === undefined) {
@@ -172,7 +200,12 @@ function tensorInfo(
   }
   const columns = shape.at(-1) ?? 1;
   const rows = shape.slice(0, -1).reduce((product, length) => product * length, 1);
-  if (shape.some((length) => length < 1) || !Number.isSafeInteger(rows * columns)) {
+  if (
+    shape.length < 1 ||
+    shape.length > 4 ||
+    shape.some((length) => length < 1) ||
+    !Number.isSafeInteger(rows * columns)
+  ) {
     throw new ModelError(`${path}: ${name} has shape [${shape.join(", ")}]; the header is damaged`);
   }
   if (columns % type.elements !== 0) {

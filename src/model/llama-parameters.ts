@@ -2,7 +2,7 @@
 import { type AxisSizes, shapeOf } from "../trace/dims.ts";
 import { ModelError } from "./errors.ts";
 import type { GgufFile } from "./gguf.ts";
-import { numberKeys } from "./number-keys.ts";
+import { countKeys, numberKeys } from "./number-keys.ts";
 import { type RopeParameters, readRopeParameters } from "./rope.ts";
 
 export interface LlamaParameters {
@@ -20,16 +20,17 @@ export interface LlamaParameters {
 }
 
 export function readLlamaParameters(file: GgufFile): LlamaParameters {
+  const count = countKeys(file, "llama");
   const number = numberKeys(file, "llama");
-  if (number("expert_count", 0) > 0) {
+  if (count("expert_count", 0) > 0) {
     throw new ModelError(
-      `${file.name}: ${number("expert_count")} experts; mixtures of experts cannot be run, use a dense model`,
+      `${file.name}: ${count("expert_count")} experts; mixtures of experts cannot be run, use a dense model`,
     );
   }
-  const embd = number("embedding_length");
-  const heads = number("attention.head_count");
-  const kvHeads = number("attention.head_count_kv", heads);
-  const headDim = number("attention.key_length", embd / heads);
+  const embd = count("embedding_length");
+  const heads = count("attention.head_count");
+  const kvHeads = count("attention.head_count_kv", heads);
+  const headDim = number("attention.key_length", heads > 0 ? embd / heads : 0);
   if (!Number.isInteger(headDim) || heads % kvHeads !== 0 || number("attention.value_length", headDim) !== headDim) {
     throw new ModelError(
       `${file.name}: ${heads} heads over ${kvHeads} KV heads, head size ${headDim}, embedding ${embd} do not fit together; the metadata are damaged`,
@@ -37,17 +38,23 @@ export function readLlamaParameters(file: GgufFile): LlamaParameters {
   }
   const table = file.tensor("token_embd.weight");
   const parameters: LlamaParameters = {
-    layers: number("block_count"),
+    layers: count("block_count"),
     embd,
     heads,
     kvHeads,
     headDim,
-    ffn: number("feed_forward_length"),
+    ffn: count("feed_forward_length"),
     vocab: table.rows,
-    context: number("context_length"),
+    context: count("context_length"),
     eps: number("attention.layer_norm_rms_epsilon"),
     rope: readRopeParameters(file, "llama", headDim),
   };
+  const { layers, context } = parameters;
+  if (layers > file.tensors.size || context < 1) {
+    throw new ModelError(
+      `${file.name}: llama.block_count is ${layers} with ${file.tensors.size} tensors, llama.context_length ${context}; the metadata are damaged`,
+    );
+  }
   checkShapes(file, parameters);
   return parameters;
 }

@@ -37,13 +37,15 @@ export function readRopeParameters(file: GgufFile, architecture: string, headDim
     );
   }
   const tensor = file.tensors.get("rope_freqs.weight");
-  const factors = tensor === undefined ? null : file.decodeRows(tensor);
-  if (factors !== null && factors.length !== dimensions / 2) {
+  if (tensor !== undefined && tensor.rows * tensor.columns !== dimensions / 2) {
     throw new ModelError(
-      `${file.name}: rope_freqs.weight has ${factors.length} elements, ${dimensions / 2} pairs are rotated; convert the model again`,
+      `${file.name}: rope_freqs.weight has ${tensor.rows * tensor.columns} elements, ${dimensions / 2} pairs are rotated; convert the model again`,
     );
   }
-  return { base: number("rope.freq_base", 10000), dimensions, scaling: readScaling(file, architecture), factors };
+  const factors = tensor === undefined ? null : file.decodeRows(tensor);
+  const base = number("rope.freq_base", 10000);
+  if (base === 0) throw new ModelError(`${file.name}: ${architecture}.rope.freq_base is 0; convert the model again`);
+  return { base, dimensions, scaling: readScaling(file, architecture), factors };
 }
 
 function readScaling(file: GgufFile, architecture: string): RopeScaling {

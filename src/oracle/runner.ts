@@ -1,5 +1,5 @@
 /** The oracle as a runner of steps: the same trace, computed in f64 on the CPU. */
-
+import { setImmediate } from "node:timers/promises";
 import { type GraphNode, recordPlan } from "../model/graph.ts";
 import type { Model } from "../model/model.ts";
 import type { Recording } from "../trace/capture.ts";
@@ -19,6 +19,8 @@ export class OracleRunner {
 
   /** See StepRunner in src/engine/steps.ts. Values are rounded once, to the f32 of the trace. */
   async step(posStart: number, tokens: readonly number[], recording?: Recording) {
+    // A step holds the thread; between two of them Ctrl-C is heard.
+    await setImmediate();
     const sizes = this.#model.axes(tokens.length, posStart + tokens.length);
     const outputs: { node: GraphNode; values: Float32Array }[] = [];
     const logits = this.#oracle.step(posStart, tokens, (op, output) => {

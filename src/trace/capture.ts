@@ -10,11 +10,15 @@ export interface Recording {
   readonly wants: (tap: string) => boolean;
 }
 
-/** Says whether a tap is recorded. Several globs are alternatives; `blk.*.attn_*` and `*` match as a shell would. */
+/** Says whether a tap is recorded. Weight taps are only where a glob names them: `weight:*`. */
 export function tapFilter(globs: readonly string[] | undefined): (tap: string) => boolean {
-  if (globs === undefined || globs.length === 0) return (tap) => !tap.startsWith("weight:");
-  const weightGlobs = globs.filter((glob) => glob.startsWith("weight:"));
-  const matches = picomatch([...globs]);
-  const matchesWeight = weightGlobs.length > 0 ? picomatch(weightGlobs) : () => false;
+  if (globs === undefined) return (tap) => !tap.startsWith("weight:");
+  const matches = tapMatcher(globs);
+  const matchesWeight = tapMatcher(globs.filter((glob) => glob.startsWith("weight:")));
   return (tap) => (tap.startsWith("weight:") ? matchesWeight(tap) : matches(tap));
+}
+
+/** Says whether a tap matches one of the globs, as a shell would: `blk.*.attn_*`, `blk.{0,1}.output`, `*`. */
+export function tapMatcher(globs: readonly string[]): (tap: string) => boolean {
+  return globs.length === 0 ? () => false : picomatch([...globs]);
 }

@@ -3,8 +3,14 @@
  * from the file when asked for, one batch at a time, so memory does not grow with the file.
  */
 import { createReadStream } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
-import { type AsyncRecordBatchFileReader, type RecordBatch, RecordBatchReader, type Schema } from "apache-arrow";
+import { type FileHandle, open, stat } from "node:fs/promises";
+import {
+  type AsyncRecordBatchFileReader,
+  type Data,
+  type RecordBatch,
+  RecordBatchReader,
+  type Schema,
+} from "apache-arrow";
 import { TraceError } from "./errors.ts";
 import { FORMAT_VERSION, type Manifest, manifestSchema, type TraceRecord } from "./record.ts";
 import { COLUMNS, type ColumnName, type Columns, MANIFEST_KEY, VERSION_KEY } from "./schema.ts";
@@ -39,17 +45,24 @@ export class Trace {
 
   /** Opens a trace file. Throws TraceError where it is not one, or is of another version, or holds no record. */
   static async open(path: string): Promise<Trace> {
-    let handle: FileHandle;
+    let handle: FileHandle | undefined;
     try {
-      handle = await open(path, "r");
+      // Opening a pipe would wait for its writer.
+      if ((await stat(path)).isFile()) handle = await open(path, "r");
     } catch {
-      throw new TraceError(`${path}: no such file; make a trace with: faultline trace MODEL -p TEXT -o ${path}`);
+      throw new TraceError(
+        `${path}: no such file, or not readable; make a trace with: faultline trace MODEL -p TEXT -o trace.arrow`,
+      );
     }
+    if (handle === undefined) throw new TraceError(`${path}: not a file; give the path of a trace`);
     try {
       return new Trace(path, handle, await readContent(path, handle));
     } catch (error) {
       await handle.close();
-      throw error;
+      if (error instanceof TraceError) throw error;
+      // Arrow trusts the lengths and offsets in a file; damaged ones surface as any error.
+      const why = error instanceof Error ? error.message.split("\n")[0] : String(error);
+      throw new TraceError(`${path}: damaged (${why}); make the trace again`, { cause: error });
     }
   }
 
@@ -106,7 +119,8 @@ async function readWhole(path: string, handle: FileHandle): Promise<Content> {
   const manifest = manifestFrom(path, reader.schema);
   const batch = lastKept(async (index) => {
     const read = await reader.readRecordBatch(index);
-    if (read === null) throw new TraceError(`${path}: batch ${index} cannot be read; make the trace again`);
+    if (read === null || !isWhole(read.data))
+      throw new TraceError(`${path}: batch ${index} cannot be read; make the trace again`);
     return read;
   });
   const content: Content = { manifest, partial: false, records: [], places: [], batch };
@@ -165,7 +179,7 @@ async function* partialBatches(path: string) {
     await reader.open();
     let index = 0;
     for await (const batch of reader) {
-      if (!isWhole(batch)) return;
+      if (!isWhole(batch.data)) return;
       yield { schema: reader.schema, batch, index: index++ };
     }
   } finally {
@@ -173,12 +187,18 @@ async function* partialBatches(path: string) {
   }
 }
 
-/** Arrow's stream reader hands out a batch whose body is cut short: the last column then has fewer numbers than its offsets say. */
-function isWhole(batch: RecordBatch<Columns>): boolean {
-  const values = batch.getChild("values")?.data[0];
-  const child = values?.children[0];
-  const last = values?.valueOffsets[batch.numRows];
-  return child !== undefined && last !== undefined && child.values.length >= last;
+/**
+ * Arrow believes lengths and offsets: it hands out a batch whose body is cut short, and would go through two thousand million
+ * rows that a damaged one claims. Whole is a column whose buffers hold what its length and offsets say.
+ */
+function isWhole({ length, valueOffsets: offsets, values, children, dictionary }: Data): boolean {
+  if (!children.every(isWhole) || !(dictionary?.data.every(isWhole) ?? true)) return false;
+  if (!offsets)
+    return children.length > 0 ? children.every((child) => child.length >= length) : values.length >= length;
+  const held = children[0]?.length ?? values.length;
+  if (offsets.length <= length || offsets[0] < 0 || offsets[length] > held) return false;
+  for (let row = 0; row < length; row++) if (offsets[row] > offsets[row + 1]) return false;
+  return true;
 }
 
 function manifestFrom(path: string, { metadata, fields }: Schema): Manifest {

@@ -74,22 +74,30 @@ export class TraceWriter {
   #pending: TraceRecord[] = [];
   #pendingBytes = 0;
   #seq = 0;
+  /** Records in whole batches: what a reader of the partial file finds. */
+  #kept = 0;
   #open = true;
 
   /** Opens `path + ".partial"` and writes the header. Throws TraceError where the place cannot be written. */
   constructor(path: string, manifest: Manifest, vocabulary: Vocabulary) {
     this.path = path;
-    if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
-      throw new TraceError(`${path}: is a folder; give the name of a file with -o`);
-    }
     this.#schema = traceSchema(manifest);
     this.#dictionaries = dictionariesOf(vocabulary);
     try {
+      // The partial file could be written beside a folder; only its renaming would fail, when all work is done.
+      if (path === "" || statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
+        throw Object.assign(new Error("a folder"), { code: "EISDIR" });
+      }
       this.#fd = openSync(this.partialPath, "w");
     } catch (error) {
       throw new TraceError(`${path}: cannot be written (${reason(error)}); choose another place with -o`);
     }
-    this.#arrow.reset(new FileSink((bytes) => this.#writeAll(bytes)), this.#schema);
+    try {
+      this.#arrow.reset(new FileSink((bytes) => this.#writeAll(bytes)), this.#schema);
+    } catch (error) {
+      this.discard();
+      throw error;
+    }
   }
 
   get partialPath(): string {
@@ -117,6 +125,7 @@ export class TraceWriter {
     this.#pending = [];
     this.#pendingBytes = 0;
     this.#arrow.write(batchFromRecords(this.#schema, records, this.#dictionaries));
+    this.#kept = this.#seq;
   }
 
   /**
@@ -132,20 +141,21 @@ export class TraceWriter {
     this.#schema.metadata.set(MANIFEST_KEY, JSON.stringify(manifest));
     this.#arrow.finish();
     this.close();
-    renameSync(this.partialPath, this.path);
+    try {
+      renameSync(this.partialPath, this.path);
+    } catch (error) {
+      throw new TraceError(
+        `${this.path}: cannot be written (${reason(error)}); the trace is whole in ${this.partialPath}`,
+      );
+    }
   }
 
-  /** Ends a run that stopped: what was written stays, up to its last whole batch; a file without records goes. */
-  stop(): void {
-    if (this.#open && this.#seq === 0) this.discard();
-    else this.close();
-  }
-
-  /** Leaves the partial file as it is. */
+  /** Leaves the partial file as it is, up to its last whole batch; removes it where there is none. */
   close(): void {
     if (!this.#open) return;
     this.#open = false;
     closeSync(this.#fd);
+    if (this.#kept === 0) rmSync(this.partialPath, { force: true });
   }
 
   /** Removes the partial file: for runs that failed before they had anything to show. */
@@ -160,7 +170,7 @@ export class TraceWriter {
       while (offset < bytes.length) offset += writeSync(this.#fd, bytes, offset);
     } catch (error) {
       throw new TraceError(
-        `${this.partialPath}: writing stopped (${reason(error)}) with ${this.#seq} records; free space or choose another place, what was written can be read`,
+        `${this.partialPath}: writing stopped (${reason(error)}) with ${this.#kept} records; free space or choose another place with -o, ${this.#kept === 0 ? "nothing was kept" : "what was written can be read"}`,
       );
     }
   }

@@ -7,7 +7,9 @@ export type MetadataValue =
   | { readonly type: "u32" | "u64" | "f32" | "bool"; readonly value: number }
   | { readonly type: "string"; readonly value: string }
   | { readonly type: "strings"; readonly value: readonly string[] }
-  | { readonly type: "i32s" | "f32s"; readonly value: readonly number[] };
+  | { readonly type: "i32s" | "f32s"; readonly value: readonly number[] }
+  /** Any type number before any bytes: what no converter writes. */
+  | { readonly type: "raw"; readonly typeId: number; readonly value: Uint8Array };
 
 export interface TensorSpec {
   readonly name: string;
@@ -107,6 +109,10 @@ function writeValue(out: Bytes, value: MetadataValue): void {
     case "f32s":
       array(6, value.value.length);
       for (const each of value.value) out.f32(each);
+      return;
+    case "raw":
+      out.u32(value.typeId);
+      out.raw(value.value);
       return;
     default:
       value satisfies never;
