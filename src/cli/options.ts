@@ -48,7 +48,7 @@ export function number(least: number, most: number): (text: string) => number {
 
 /** Globs of taps, separated by commas outside braces: `blk.{0,1}.output,logits` are two. */
 export function globList(text: string): string[] {
-  const globs = (text.match(/(?:\{[^}]*\}|[^,{])+/g) ?? [""]).map((glob) => glob.trim());
+  const globs = text.split(/,(?![^{]*\})/).map((glob) => glob.trim());
   if (globs.includes("")) throw new InvalidArgumentError("A list of taps like 'blk.0.*,logits' is needed.");
   return globs;
 }
