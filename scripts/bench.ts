@@ -37,7 +37,7 @@ function traceProcess(
   env: NodeJS.ProcessEnv = {},
 ): Summary & { wallMs: number } {
   const started = performance.now();
-  const args = ["dist/cli/main.js", "trace", model, "--tokens", PROMPT.join(","), "-n", String(steps)];
+  const args = ["dist/src/cli/main.js", "trace", model, "--tokens", PROMPT.join(","), "-n", String(steps)];
   const { stdout, status, stderr } = spawnSync(
     process.execPath,
     [...args, "--capture", level, "-o", output, "--json"],

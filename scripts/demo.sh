@@ -3,4 +3,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh
-exec node dist/cli/main.js demo "$@"
+exec node dist/src/cli/main.js demo "$@"
