@@ -76,6 +76,21 @@ function modelFrom(file: GgufFile, layerSpec: string | undefined): Model {
   };
 }
 
+/** Sizes do not matter to the edges of a graph. */
+const NO_SIZES: LlamaParameters = {
+  ...{ embd: 1, heads: 1, kvHeads: 1, headDim: 1, ffn: 1, vocab: 1, context: 1, eps: 0, layers: 0 },
+  rope: { base: 1, dimensions: 1, scaling: { type: "none" }, factors: null },
+};
+
+/** The graph of an architecture with this many layers, without a file: taps, kinds and edges. Null for an unknown one. */
+export function graphOfArchitecture(name: string, layers: number): readonly GraphNode[] | null {
+  const architecture = Object.hasOwn(ARCHITECTURES, name) ? ARCHITECTURES[name] : undefined;
+  if (architecture === undefined) return null;
+  const recorder = new GraphRecorder();
+  architecture.forward(recorder, NO_SIZES, [...Array(layers).keys()], () => false);
+  return recorder.nodes;
+}
+
 /** Tensors that the page reads beside its weights: divisors of the rope frequencies. */
 const OTHER_TENSORS = ["rope_freqs.weight"];
 

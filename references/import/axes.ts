@@ -1,0 +1,92 @@
+/** Arrays under named axes: which axis of an array is which, the sizes that follow, and the way from one order of axes to another. */
+import { type AxisSizes, parseDims } from "../../src/trace/dims.ts";
+import { InputError } from "../../src/trace/errors.ts";
+
+/**
+ * Sizes of axes learnt from arrays. An axis that stands alone gives its size; a merged one, `(head head_dim)`, gives the last of its
+ * factors that is not yet known.
+ */
+export class AxisTable {
+  readonly #sizes: Map<string, number>;
+
+  constructor(known: AxisSizes = {}) {
+    this.#sizes = new Map(Object.entries(known));
+  }
+
+  get(axis: string): number | undefined {
+    return this.#sizes.get(axis);
+  }
+
+  get sizes(): AxisSizes {
+    return Object.fromEntries(this.#sizes);
+  }
+
+  /**
+   * Binds the axes `dims` to an array. `local` are the sizes of this array's own axes (token, key): they differ from step to step.
+   * Leading axes of size 1 that dims does not name are left out; an axis merged in dims may stand unmerged in the array. Gives the
+   * sizes of the names in dims, slowest first. Throws InputError where the shape contradicts what is known.
+   */
+  bind(what: string, dims: string, shape: readonly number[], local: AxisSizes): void {
+    const names = parseDims(dims);
+    const spread = names.flat();
+    const found = [...shape];
+    const wanted = (axes: readonly (readonly string[])[]) => {
+      while (found.length > axes.length && found[0] === 1) found.shift();
+      return found.length === axes.length;
+    };
+    const axes = wanted(spread.map((name) => [name])) ? spread.map((name) => [name]) : names;
+    const bad = (why: string) => new InputError(`${what}: shape [${shape.join(", ")}] is not ${dims} (${why})`);
+    if (found.length !== axes.length) throw bad(`${axes.length} axes`);
+    axes.forEach((axis, i) => {
+      const size = found[i] as number;
+      const sizeOf = (name: string) => local[name] ?? this.#sizes.get(name);
+      const unknown = axis.filter((name) => sizeOf(name) === undefined);
+      const known = axis.reduce((product, name) => product * (sizeOf(name) ?? 1), 1);
+      const [name] = unknown;
+      if (unknown.length === 0 && known !== size) throw bad(`${axis.join(" ")} is ${known}, not ${size}`);
+      if (unknown.length === 1 && name !== undefined) {
+        if (size % known !== 0 || size === 0) throw bad(`${axis.join(" ")}: ${size} is not a multiple of ${known}`);
+        this.#sizes.set(name, size / known);
+      }
+    });
+  }
+}
+
+/**
+ * Copies an array from one order of axes to another. `map` may move an index along an axis: it gives the source index for the
+ * target's. Axes are those of parseDims(...).flat(); both orders must have the same names.
+ */
+export function permuteAxes(
+  values: Float32Array,
+  from: readonly string[],
+  to: readonly string[],
+  sizes: { readonly from: AxisSizes; readonly to: AxisSizes },
+  map: Readonly<Record<string, (index: number) => number>> = {},
+): Float32Array {
+  const size = (table: AxisSizes, axis: string) => table[axis] as number;
+  const stride = new Map<string, number>();
+  let length = 1;
+  for (const axis of [...from].reverse()) {
+    stride.set(axis, length);
+    length *= size(sizes.from, axis);
+  }
+  // For each axis of the target: where each of its indices lies in the source.
+  const offsets = to.map((axis) => {
+    const step = stride.get(axis);
+    if (step === undefined) throw new Error(`axis ${axis} is not among ${from.join(" ")}`);
+    const at = map[axis] ?? ((index: number) => index);
+    return Int32Array.from({ length: size(sizes.to, axis) }, (_, index) => at(index) * step);
+  });
+  const output = new Float32Array(offsets.reduce((product, list) => product * list.length, 1));
+  let next = 0;
+  const copy = (axis: number, base: number): void => {
+    const list = offsets[axis] as Int32Array;
+    if (axis === offsets.length - 1) {
+      for (let i = 0; i < list.length; i++) output[next++] = values[base + (list[i] as number)] as number;
+      return;
+    }
+    for (let i = 0; i < list.length; i++) copy(axis + 1, base + (list[i] as number));
+  };
+  copy(0, 0);
+  return output;
+}
