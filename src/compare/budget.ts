@@ -1,0 +1,98 @@
+/** What a tap is allowed: noise of two right computations times a margin, or the envelope of two references. */
+import type { Distance, Evidence } from "./metrics.ts";
+
+/**
+ * The noise model follows first-order, root-mean-square errors; matrices may amplify an error by more than they do the signal. Allowed
+ * is this many times the model. docs/numerics.md has the largest share of it that right computations were seen to use.
+ */
+export const MARGIN = 3;
+/** Against an envelope: multiples of what two trusted references differ by, of a whole tensor and of a single token's row. */
+export const ENVELOPE_RATIO = 3;
+export const ENVELOPE_RATIO_TOKEN = 8;
+
+export interface Budget {
+  readonly allowed: number;
+  readonly source: "noise" | "envelope";
+}
+
+export interface Judgement {
+  readonly relL2: number;
+  readonly allowed: number;
+  readonly source: Budget["source"];
+  /** Largest of measured / allowed over the whole and each token: beyond 1 is divergent. */
+  readonly share: number;
+  /** The token with the largest share. */
+  readonly worst: { readonly token: number; readonly relL2: number; readonly allowed: number } | null;
+}
+
+/**
+ * Estimates from 16 projections a row scatter: their squares follow chi-square with 16 degrees of freedom a row. This is the root of
+ * its 1 - 1e-6 quantile over its mean (Wilson-Hilferty), so that a clean estimate passes its budget by chance once in a million.
+ */
+export function sketchSlack(rows: number): number {
+  const variance = 2 / (9 * 16 * rows);
+  return Math.sqrt((1 - variance + 4.7534 * Math.sqrt(variance)) ** 3);
+}
+
+/** Rounding of a sketch's own sums, relative to the row's norm: f32, 64 lanes and a tree (docs/numerics.md). */
+export function sketchRounding(columns: number): number {
+  return (Math.sqrt(columns / 64 + 8) + 1) * 2 ** -24;
+}
+
+export interface BudgetFacts {
+  readonly evidence: Evidence;
+  /** Rows that share a token (heads), and columns of each. */
+  readonly outer: number;
+  readonly columns: number;
+  /** Relative noise of a token's row. */
+  readonly noise: (token: number) => number;
+  /** Distance of expected and envelope at the same rows; null without one. */
+  readonly envelope: Distance | null;
+}
+
+/** Judges a distance. */
+export function judge(distance: Distance, facts: BudgetFacts): Judgement {
+  const { evidence, outer, columns, envelope } = facts;
+  const isSketch = evidence === "sketch";
+  const floor = isSketch ? sketchRounding(columns) : 0;
+  const slack = (rows: number) => (isSketch ? sketchSlack(rows) : 1);
+  const noiseOf = (token: number) => MARGIN * Math.hypot(facts.noise(token), floor);
+  const natural = new Map(
+    envelope?.tokens.map((each) => [each.token, each.expected > 0 ? each.difference / each.expected : 0]),
+  );
+  const unit = 2 ** -24;
+
+  let [allowedEnergy, share] = [0, 0];
+  let worst: Judgement["worst"] = null;
+  for (const { token, difference, expected } of distance.tokens) {
+    const natural2 = natural.get(token);
+    const base =
+      natural2 === undefined
+        ? noiseOf(token)
+        : ENVELOPE_RATIO_TOKEN * Math.sqrt(natural2) + MARGIN * Math.hypot(unit, floor);
+    const allowed = base * slack(outer);
+    allowedEnergy += (natural2 === undefined ? noiseOf(token) : base) ** 2 * expected;
+    const relL2 = difference === 0 ? 0 : Math.sqrt(difference / expected);
+    const part = relL2 === 0 ? 0 : relL2 / allowed;
+    if (worst === null || part > share) {
+      share = Math.max(share, part);
+      worst = { token, relL2, allowed };
+    }
+  }
+  const relL2 = distance.difference === 0 ? 0 : Math.sqrt(distance.difference / distance.expected);
+  const byEnvelope = envelope !== null && envelope.tokens.length > 0;
+  const whole = byEnvelope
+    ? ENVELOPE_RATIO * Math.sqrt(envelope.difference / Math.max(envelope.expected, Number.MIN_VALUE)) +
+      MARGIN * Math.hypot(unit, floor)
+    : Math.sqrt(allowedEnergy / distance.expected);
+  const allowed =
+    (Number.isFinite(whole) && distance.tokens.length > 0 ? whole : noiseOf(0)) *
+    slack(outer * Math.max(1, distance.tokens.length));
+  return {
+    relL2,
+    allowed,
+    source: byEnvelope ? "envelope" : "noise",
+    share: Math.max(share, relL2 === 0 ? 0 : relL2 / allowed),
+    worst,
+  };
+}

@@ -1,0 +1,65 @@
+/** What the noise model asks of two traces: row sizes, columns, dtypes and steps. From summaries alone. */
+import type { RecordSummary, Trace } from "../trace/reader.ts";
+import type { NoiseFacts } from "./noise.ts";
+import { type Pair, tokenAxis } from "./pairs.ts";
+
+export interface StepRows {
+  readonly step: number;
+  readonly posStart: number;
+  readonly count: number;
+}
+
+/** The facts, the number of positions, and the steps of the actual trace in order. */
+export function noiseFacts(
+  expected: Trace,
+  actual: Trace,
+  pairs: readonly Pair[],
+): { facts: NoiseFacts; capacity: number; steps: StepRows[] } {
+  const steps = stepsOf(actual.records);
+  const capacity = Math.max(0, ...steps.map(({ posStart, count }) => posStart + count));
+  const rms = new Map<string, Float64Array>();
+  const columns = new Map<string, number>();
+  const dtypes = new Map<string, Map<number, readonly string[]>>();
+  for (const pair of pairs) {
+    const [e, a] = [expected.records[pair.expected], actual.records[pair.actual]];
+    if (e === undefined || a === undefined) continue;
+    columns.set(pair.tap, pair.layout.columns);
+    const bySteps = dtypes.get(pair.tap) ?? new Map<number, readonly string[]>();
+    dtypes.set(pair.tap, bySteps.set(pair.step, [e.dtype, a.dtype]));
+    const rows = rms.get(pair.tap) ?? new Float64Array(capacity).fill(Number.NaN);
+    rms.set(pair.tap, rows);
+    for (const { expectedToken, actualToken, count } of pair.ranges) {
+      for (let t = 0; t < count; t++) rows[pair.posStart + actualToken + t] = rowSize(e, expectedToken + t);
+    }
+  }
+  const fallback = [expected.manifest.producer.dtype, actual.manifest.producer.dtype];
+  return {
+    capacity,
+    steps,
+    facts: {
+      rms: (tap, position) => rms.get(tap)?.[position] ?? Number.NaN,
+      columns: (tap) => columns.get(tap) ?? Number.NaN,
+      dtypes: (tap, step) => dtypes.get(tap)?.get(step) ?? fallback,
+    },
+  };
+}
+
+/** RMS of a token's row over all its heads; where the columns are keys, over those that the token sees. */
+function rowSize(record: RecordSummary, token: number): number {
+  const { outer, tokens, columns } = tokenAxis(record);
+  let squares = 0;
+  for (let o = 0; o < outer; o++) squares += (record.rowRms[o * tokens + token] ?? Number.NaN) ** 2;
+  const seen = record.dims.endsWith("key") ? record.posStart + token + 1 : columns;
+  return Math.sqrt((squares / outer) * (columns / seen));
+}
+
+function stepsOf(records: readonly RecordSummary[]): StepRows[] {
+  const steps = new Map<number, StepRows>();
+  for (const record of records) {
+    if (!record.dims.includes("token")) continue;
+    const { tokens } = tokenAxis(record);
+    if (!steps.has(record.step))
+      steps.set(record.step, { step: record.step, posStart: record.posStart, count: tokens });
+  }
+  return [...steps.values()].sort((a, b) => a.step - b.step);
+}

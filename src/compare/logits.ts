@@ -1,0 +1,88 @@
+/** What two sets of logits would do: the token they choose, how sure, and how far apart their distributions are. */
+
+/** Tokens that are called the top. */
+export const TOP = 5;
+
+export interface LogitsRow {
+  /** Row of the actual record. */
+  readonly token: number;
+  readonly expectedTop: number;
+  readonly actualTop: number;
+  /** Share of the expected top 5 among the actual top 5. */
+  readonly overlap: number;
+  /** KL(expected || actual) of the softmaxes, nats. */
+  readonly kl: number;
+  /** Expected top logit less the second. */
+  readonly margin: number;
+  /** RMS of the difference of the two rows: a margin below some 4 of it may turn by noise. */
+  readonly noise: number;
+}
+
+export interface LogitsSummary {
+  readonly rows: number;
+  readonly sameTop: number;
+  readonly overlap: number;
+  readonly meanKl: number;
+  readonly worstKl: number;
+  /** Rows whose top token differs. */
+  readonly flips: readonly LogitsRow[];
+}
+
+/** Judges one row of logits. */
+export function logitsRow(expected: Float32Array, actual: Float32Array, token: number): LogitsRow {
+  const [e, a] = [largest(expected), largest(actual)];
+  const [first = 0, second = 0] = e;
+  let difference = 0;
+  for (let i = 0; i < expected.length; i++) difference += ((actual[i] as number) - (expected[i] as number)) ** 2;
+  return {
+    token,
+    expectedTop: first,
+    actualTop: a[0] ?? 0,
+    overlap: e.filter((id) => a.includes(id)).length / e.length,
+    kl: divergence(expected, actual, expected[first] as number, actual[a[0] ?? 0] as number),
+    margin: (expected[first] as number) - (expected[second] as number),
+    noise: Math.sqrt(difference / expected.length),
+  };
+}
+
+/** Sums up rows. */
+export function summariseLogits(rows: readonly LogitsRow[]): LogitsSummary | null {
+  if (rows.length === 0) return null;
+  const mean = (of: (row: LogitsRow) => number) => rows.reduce((sum, row) => sum + of(row), 0) / rows.length;
+  return {
+    rows: rows.length,
+    sameTop: rows.filter((row) => row.expectedTop === row.actualTop).length,
+    overlap: mean((row) => row.overlap),
+    meanKl: mean((row) => row.kl),
+    worstKl: Math.max(...rows.map((row) => row.kl)),
+    flips: rows.filter((row) => row.expectedTop !== row.actualTop),
+  };
+}
+
+/** Ids of the TOP largest, largest first; of equals the lowest id. */
+function largest(logits: Float32Array): number[] {
+  const top: number[] = [];
+  for (let id = 0; id < logits.length; id++) {
+    const value = logits[id] as number;
+    if (top.length === TOP && value <= (logits[top[TOP - 1] as number] as number)) continue;
+    const at = top.findIndex((other) => value > (logits[other] as number));
+    top.splice(at < 0 ? top.length : at, 0, id);
+    if (top.length > TOP) top.pop();
+  }
+  return top;
+}
+
+function divergence(expected: Float32Array, actual: Float32Array, eTop: number, aTop: number): number {
+  let [eSum, aSum] = [0, 0];
+  for (let i = 0; i < expected.length; i++) {
+    eSum += Math.exp((expected[i] as number) - eTop);
+    aSum += Math.exp((actual[i] as number) - aTop);
+  }
+  const [eLog, aLog] = [eTop + Math.log(eSum), aTop + Math.log(aSum)];
+  let sum = 0;
+  for (let i = 0; i < expected.length; i++) {
+    const log = (expected[i] as number) - eLog;
+    sum += Math.exp(log) * (log - ((actual[i] as number) - aLog));
+  }
+  return Math.max(0, sum);
+}

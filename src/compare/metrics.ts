@@ -1,0 +1,289 @@
+/**
+ * How far two tensors are apart: errors as energies per token, so that the whole and its worst token come from one pass. Nothing is
+ * divided by single elements or by a maximum. What is not finite is counted apart and must agree in place and kind.
+ */
+import { SKETCH_SIZE } from "../trace/sketch.ts";
+import type { Statistics } from "../trace/statistics.ts";
+import type { Layout, RowRange } from "./pairs.ts";
+
+/** What the figures rest on. `statistics` gives a lower bound of the distance only. */
+export type Evidence = "values" | "sketch" | "statistics";
+
+export interface NonFinite {
+  /** Elements that are not finite on one side only, or not in the same way. */
+  readonly differing: number;
+  /** Elements that are NaN, or Inf of one sign, on both sides. */
+  readonly same: number;
+  /** The first of them: coordinates as in Place, and both values. */
+  readonly first: Place | null;
+}
+
+/** One element: its block (head), token and column, both values. */
+export interface Place {
+  readonly outer: number;
+  /** Token row of the actual record. */
+  readonly token: number;
+  readonly column: number;
+  readonly expected: number;
+  readonly actual: number;
+}
+
+export interface Distance {
+  readonly evidence: Evidence;
+  /** Energies of the whole: sum of (actual - expected)^2, and of expected^2. */
+  readonly difference: number;
+  readonly expected: number;
+  /** Per compared token: sum over its elements of (actual - expected)^2, and of expected^2. */
+  readonly tokens: readonly { readonly token: number; readonly difference: number; readonly expected: number }[];
+  /** 1 for equal directions; null without values. */
+  readonly cosine: number | null;
+  readonly largest: Place | null;
+  readonly nonFinite: NonFinite;
+  /** ULPs between the two in f32: median and 99th percentile of up to 4096 elements; null without values. */
+  readonly ulps: { readonly median: number; readonly p99: number } | null;
+}
+
+export const NO_NON_FINITE: NonFinite = { differing: 0, same: 0, first: null };
+
+/** relL2 of a distance: ||actual - expected|| / ||expected||. 0 where both are 0, Infinity where only expected is. */
+export function relativeDistance({ difference, expected }: Distance): number {
+  return ratio(difference, expected);
+}
+
+/** Root of an energy ratio. */
+export function ratio(difference: number, expected: number): number {
+  return difference === 0 ? 0 : Math.sqrt(difference / expected);
+}
+
+/** Distance of values, one pass. Arrays are whole tensors in the layout. */
+export function valueDistance(
+  expected: Float32Array,
+  actual: Float32Array,
+  layout: Layout,
+  ranges: readonly RowRange[],
+): Distance {
+  const tokens: { token: number; difference: number; expected: number }[] = [];
+  const { outer, columns } = layout;
+  let [sumExpected, sumActual, sumDifference] = [0, 0, 0];
+  let [largest, largestE, largestA] = [0, -1, -1];
+  let nonFinite = NO_NON_FINITE;
+  for (const { expectedToken, actualToken, count } of ranges) {
+    for (let t = 0; t < count; t++) {
+      let [difference, energy] = [0, 0];
+      for (let o = 0; o < outer; o++) {
+        const e0 = (o * layout.expectedTokens + expectedToken + t) * layout.expectedColumns;
+        const a0 = (o * layout.actualTokens + actualToken + t) * layout.actualColumns;
+        let [d2, e2, a2] = [0, 0, 0];
+        let [rowLargest, at] = [largest, -1];
+        for (let c = 0; c < columns; c++) {
+          const e = expected[e0 + c] as number;
+          const a = actual[a0 + c] as number;
+          const d = a - e;
+          d2 += d * d;
+          e2 += e * e;
+          a2 += a * a;
+          const magnitude = d < 0 ? -d : d;
+          if (magnitude > rowLargest) {
+            rowLargest = magnitude;
+            at = c;
+          }
+        }
+        if (!Number.isFinite(d2 + e2 + a2)) {
+          const row = finiteRow(expected.subarray(e0, e0 + columns), actual.subarray(a0, a0 + columns));
+          nonFinite = addNonFinite(nonFinite, row.nonFinite, o, actualToken + t);
+          [d2, e2, a2, rowLargest, at] = [
+            row.d2,
+            row.e2,
+            row.a2,
+            row.largest > largest ? row.largest : largest,
+            row.largest > largest ? row.at : -1,
+          ];
+        }
+        if (at >= 0) [largest, largestE, largestA] = [rowLargest, e0 + at, a0 + at];
+        difference += d2;
+        energy += e2;
+        sumActual += a2;
+      }
+      tokens.push({ token: actualToken + t, difference, expected: energy });
+      sumDifference += difference;
+      sumExpected += energy;
+    }
+  }
+  const product = Math.sqrt(sumExpected * sumActual);
+  return {
+    evidence: "values",
+    difference: sumDifference,
+    expected: sumExpected,
+    tokens,
+    cosine: product === 0 ? null : (sumExpected + sumActual - sumDifference) / (2 * product),
+    largest: largestA < 0 ? null : placeOf(layout, largestE, largestA, expected, actual),
+    nonFinite,
+    ulps: ulpQuantiles(expected, actual, layout, ranges),
+  };
+}
+
+function placeOf(layout: Layout, e: number, a: number, expected: Float32Array, actual: Float32Array): Place {
+  const row = Math.floor(a / layout.actualColumns);
+  return {
+    outer: Math.floor(row / layout.actualTokens),
+    token: row % layout.actualTokens,
+    column: a % layout.actualColumns,
+    expected: expected[e] as number,
+    actual: actual[a] as number,
+  };
+}
+
+/** A row that holds what is not finite, or whose squares leave f64's range: only elements finite on both sides count. */
+function finiteRow(expected: Float32Array, actual: Float32Array) {
+  const row = {
+    d2: 0,
+    e2: 0,
+    a2: 0,
+    largest: 0,
+    at: -1,
+    nonFinite: { differing: 0, same: 0, first: null as { column: number; expected: number; actual: number } | null },
+  };
+  for (let c = 0; c < expected.length; c++) {
+    const e = expected[c] as number;
+    const a = actual[c] as number;
+    if (Number.isFinite(e) && Number.isFinite(a)) {
+      const d = a - e;
+      row.d2 += d * d;
+      row.e2 += e * e;
+      row.a2 += a * a;
+      if (Math.abs(d) > row.largest) [row.largest, row.at] = [Math.abs(d), c];
+    } else {
+      const same = Object.is(e, a);
+      row.nonFinite[same ? "same" : "differing"]++;
+      row.nonFinite.first ??= { column: c, expected: e, actual: a };
+    }
+  }
+  return row;
+}
+
+function addNonFinite(
+  sum: NonFinite,
+  row: ReturnType<typeof finiteRow>["nonFinite"],
+  outer: number,
+  token: number,
+): NonFinite {
+  return {
+    differing: sum.differing + row.differing,
+    same: sum.same + row.same,
+    first: sum.first ?? (row.first === null ? null : { outer, token, ...row.first }),
+  };
+}
+
+const ULP_SAMPLES = 4096;
+
+/** Order-preserving integers of f32: neighbours differ by 1, and +0 is -0. */
+function ordered(bits: number): number {
+  return bits < 0 ? -(bits & 0x7fffffff) : bits;
+}
+
+function ulpQuantiles(expected: Float32Array, actual: Float32Array, layout: Layout, ranges: readonly RowRange[]) {
+  const e32 = new Int32Array(expected.buffer, expected.byteOffset, expected.length);
+  const a32 = new Int32Array(actual.buffer, actual.byteOffset, actual.length);
+  const count = ranges.reduce((sum, range) => sum + range.count, 0) * layout.outer * layout.columns;
+  const stride = Math.max(1, Math.floor(count / ULP_SAMPLES));
+  const distances: number[] = [];
+  let next = 0;
+  for (const { expectedToken, actualToken, count: rows } of ranges) {
+    for (let row = 0; row < rows * layout.outer; row++) {
+      const [o, t] = [Math.floor(row / rows), row % rows];
+      const e0 = (o * layout.expectedTokens + expectedToken + t) * layout.expectedColumns;
+      const a0 = (o * layout.actualTokens + actualToken + t) * layout.actualColumns;
+      for (; next < layout.columns; next += stride) {
+        if (expected[e0 + next] === 0 && actual[a0 + next] === 0) continue; // masked places
+        distances.push(Math.abs(ordered(e32[e0 + next] as number) - ordered(a32[a0 + next] as number)));
+      }
+      next -= layout.columns;
+    }
+  }
+  distances.sort((a, b) => a - b);
+  const at = (share: number) => distances[Math.min(distances.length - 1, Math.floor(share * distances.length))] ?? 0;
+  return { median: at(0.5), p99: at(0.99) };
+}
+
+/**
+ * Distance estimated from sketches: 16 projections a row, each of variance ||a - e||^2 (docs/trace-format.md), so their mean square
+ * is the energy of the difference. The energy of the expected rows comes from their RMS, over `columns` elements.
+ */
+export function sketchDistance(
+  expected: { readonly sketch: Float32Array; readonly rowRms: Float32Array },
+  actual: { readonly sketch: Float32Array },
+  layout: Layout,
+  ranges: readonly RowRange[],
+): Distance {
+  const tokens: { token: number; difference: number; expected: number }[] = [];
+  for (const { expectedToken, actualToken, count } of ranges) {
+    for (let t = 0; t < count; t++) {
+      let [difference, energy] = [0, 0];
+      for (let o = 0; o < layout.outer; o++) {
+        const e = o * layout.expectedTokens + expectedToken + t;
+        const a = o * layout.actualTokens + actualToken + t;
+        for (let j = 0; j < SKETCH_SIZE; j++) {
+          difference +=
+            ((actual.sketch[a * SKETCH_SIZE + j] as number) - (expected.sketch[e * SKETCH_SIZE + j] as number)) ** 2 /
+            SKETCH_SIZE;
+        }
+        energy += layout.expectedColumns * (expected.rowRms[e] as number) ** 2;
+      }
+      tokens.push({ token: actualToken + t, difference, expected: energy });
+    }
+  }
+  return estimated("sketch", tokens);
+}
+
+/** Which statistics a bound is drawn from. NaN is one that is not known. */
+type Known = Pick<Statistics, "count" | "mean" | "rms" | "max" | "min" | "maxAbs">;
+
+/**
+ * What statistics alone prove: a lower bound of the distance, from | ||a|| - ||e|| | <= ||a - e|| for each row, and for the whole
+ * from the means (sqrt(n) |mean a - mean e| <= ||a - e||) and the extremes (|max a - max e| <= ||a - e||). It cannot see what keeps
+ * them all: a permutation, a rotation.
+ */
+export function statisticsDistance(
+  expected: { readonly rowRms: Float32Array; readonly statistics: Known },
+  actual: { readonly rowRms: Float32Array; readonly statistics: Known },
+  layout: Layout,
+  ranges: readonly RowRange[],
+): Distance {
+  const tokens: Distance["tokens"][number][] = [];
+  for (const { expectedToken, actualToken, count } of ranges) {
+    for (let t = 0; t < count; t++) {
+      let [difference, energy] = [0, 0];
+      for (let o = 0; o < layout.outer; o++) {
+        const row = (rms: Float32Array, columns: number, at: number) => Math.sqrt(columns) * (rms[at] ?? Number.NaN);
+        const e = row(expected.rowRms, layout.expectedColumns, o * layout.expectedTokens + expectedToken + t);
+        const a = row(actual.rowRms, layout.actualColumns, o * layout.actualTokens + actualToken + t);
+        difference += (a - e) ** 2;
+        energy += e * e;
+      }
+      if (!Number.isNaN(difference)) tokens.push({ token: actualToken + t, difference, expected: energy });
+    }
+  }
+  const rows = estimated("statistics", tokens);
+  const [e, a] = [expected.statistics, actual.statistics];
+  const n = e.count;
+  if (a.count !== n || n !== layout.outer * layout.columns * ranges.reduce((sum, range) => sum + range.count, 0))
+    return rows;
+  const bounds = [
+    rows.difference,
+    n * (a.rms - e.rms) ** 2,
+    n * (a.mean - e.mean) ** 2,
+    (a.max - e.max) ** 2,
+    (a.min - e.min) ** 2,
+  ];
+  const energy = Number.isNaN(e.rms) ? rows.expected : n * e.rms ** 2;
+  return { ...rows, difference: Math.max(...bounds.filter((bound) => !Number.isNaN(bound))), expected: energy };
+}
+
+function estimated(evidence: Evidence, tokens: Distance["tokens"]): Distance {
+  let [difference, expected] = [0, 0];
+  for (const token of tokens) {
+    difference += token.difference;
+    expected += token.expected;
+  }
+  return { evidence, difference, expected, tokens, cosine: null, largest: null, nonFinite: NO_NON_FINITE, ulps: null };
+}

@@ -1,0 +1,154 @@
+/**
+ * How far apart two right computations may be at a tap: what each op adds (rounding.ts) and what it passes on from its inputs, to
+ * first order, followed along the graph for every position. Where the expected trace tells how large a tensor's rows are, sums and
+ * weighted means pass on absolute errors, so cancellation is accounted for.
+ */
+import type { GraphNode } from "../model/graph.ts";
+import type { Op } from "../model/ops.ts";
+import { ownRounding } from "./rounding.ts";
+
+/** What is known of a tap before its values: sizes from the expected trace, dtypes from both. */
+export interface NoiseFacts {
+  /** RMS of the expected tap's row at a position (over all heads), or NaN. */
+  readonly rms: (tap: string, position: number) => number;
+  /** Columns of the tap's rows, or NaN. */
+  readonly columns: (tap: string) => number;
+  /** What either side computed the tap in. */
+  readonly dtypes: (tap: string, step: number) => readonly string[];
+}
+
+/** Where two scores differ by d, their softmax differs by up to 2 d relative to itself: exp'(d), less its weighted mean. */
+const SOFTMAX_CONDITION = 2;
+/** silu'(x) x / silu(x) = 1 + x (1 - sigmoid(x)): within 2 wherever silu is not itself negligible. */
+const SILU_CONDITION = 2;
+/** Size of scores where the expected trace does not tell. */
+const SCORE_SIZE = 8;
+
+/**
+ * The relative noise of each tap at each position; steps are advanced in order. Two figures are kept. What an op passes on is
+ * followed with gain 1, for a network that works neither blows up nor damps errors on the whole; what it shows at its own tap counts
+ * its condition (how much more its output changes than its input), which the next ops mostly take back.
+ */
+export class NoiseModel {
+  readonly #graph: readonly GraphNode[];
+  readonly #facts: NoiseFacts;
+  readonly #capacity: number;
+  readonly #carried = new Map<string, Float64Array>();
+  readonly #shown = new Map<string, Float64Array>();
+
+  constructor(graph: readonly GraphNode[], facts: NoiseFacts, capacity: number) {
+    this.#graph = graph;
+    this.#facts = facts;
+    this.#capacity = capacity;
+  }
+
+  /** Relative noise of a tap's row at a position, both sides together. NaN before the step that computes it. */
+  at(tap: string, position: number): number {
+    return this.#shown.get(tap)?.[position] ?? Number.NaN;
+  }
+
+  /** Follows one step of `count` rows from `posStart` on. */
+  advance(step: number, posStart: number, count: number): void {
+    for (const { op, inputs } of this.#graph) {
+      const dtypes = this.#facts.dtypes(op.tap, step);
+      const carried = rowOf(this.#carried, op.tap, this.#capacity);
+      const shown = rowOf(this.#shown, op.tap, this.#capacity);
+      const taps = inputs.map((input) => input.tap);
+      const terms = this.#terms(op, taps);
+      const earlier = new Running(posStart);
+      for (let position = posStart; position < posStart + count; position++) {
+        const shape = { terms: terms ?? position + 1, position };
+        const own = Math.hypot(...dtypes.map((dtype) => ownRounding(op.kind, dtype, shape)));
+        const { inherited, condition } = this.#inherited(op, taps, position, earlier);
+        carried[position] = Math.hypot(own, inherited);
+        shown[position] = Math.hypot(own, inherited * Math.max(1, Number.isFinite(condition) ? condition : 1));
+      }
+    }
+  }
+
+  /** Length of the op's sums; null where it is the number of keys. 4096 where nothing tells: longer than most. */
+  #terms(op: Op, taps: readonly string[]): number | null {
+    if (op.kind === "attn_ctx" || op.kind === "causal_softmax") return null;
+    const columns = this.#facts.columns(taps[0] ?? "");
+    return Number.isNaN(columns) ? 4096 : columns;
+  }
+
+  /** Noise that comes with the inputs, and the op's condition. */
+  #inherited(
+    op: Op,
+    [first = "", second = ""]: readonly string[],
+    position: number,
+    earlier: Running,
+  ): { inherited: number; condition: number } {
+    const { rms } = this.#facts;
+    const carried = (tap: string, at = position) => this.#carried.get(tap)?.[at] ?? Number.NaN;
+    switch (op.kind) {
+      case "embed":
+        return { inherited: 0, condition: 1 };
+      case "rms_norm":
+      case "linear":
+      case "rope":
+        return { inherited: carried(first), condition: 1 };
+      case "swiglu":
+        return { inherited: Math.hypot(carried(first), carried(second)), condition: SILU_CONDITION };
+      case "add": {
+        const [a, b] = [carried(first), carried(second)];
+        const absolute = Math.hypot(a * rms(first, position), b * rms(second, position)) / rms(op.tap, position);
+        return { inherited: Number.isFinite(absolute) ? absolute : Math.hypot(a, b), condition: 1 };
+      }
+      case "attn_scores": {
+        // |q . k| may be far below the size of its terms, which is what its error goes by: RMS q times RMS k.
+        const keys = earlier.largest("noise", position, (at) => carried(second, at));
+        const terms = rms(first, position) * earlier.largest("size", position, (at) => rms(second, at));
+        return { inherited: Math.hypot(carried(first), keys), condition: terms / rms(op.tap, position) };
+      }
+      case "causal_softmax": {
+        // The absolute error of a score is its relative noise times the size of the scores that are seen.
+        const size = rms(first, position);
+        return { inherited: carried(first), condition: SOFTMAX_CONDITION * (Number.isNaN(size) ? SCORE_SIZE : size) };
+      }
+      case "attn_ctx": {
+        // A mean of value rows: its errors are as large as the largest row's, while it may be smaller than any of them.
+        const values = earlier.largest("noise", position, (at) => carried(second, at));
+        const size = earlier.largest("size", position, (at) => rms(second, at));
+        const probabilities = carried(first);
+        const shown = this.at(first, position) / probabilities;
+        return {
+          inherited: Math.hypot(probabilities, values),
+          condition: (size / rms(op.tap, position)) * Math.max(1, shown || 1),
+        };
+      }
+    }
+  }
+}
+
+function rowOf(rows: Map<string, Float64Array>, tap: string, capacity: number): Float64Array {
+  let row = rows.get(tap);
+  if (row === undefined) {
+    row = new Float64Array(capacity).fill(Number.NaN);
+    rows.set(tap, row);
+  }
+  return row;
+}
+
+/** Largest of a quantity over positions 0 to p, for p that only grows. */
+class Running {
+  readonly #state = new Map<string, { next: number; largest: number }>();
+  readonly #least: number;
+
+  /** `from`: the first position that will be asked for. */
+  constructor(from: number) {
+    this.#least = from;
+  }
+
+  largest(name: string, position: number, of: (position: number) => number): number {
+    const state = this.#state.get(name) ?? { next: 0, largest: 0 };
+    this.#state.set(name, state);
+    if (position < this.#least) throw new Error(`position ${position} before ${this.#least}`);
+    for (; state.next <= position; state.next++) {
+      const value = of(state.next);
+      if (value > state.largest) state.largest = value;
+    }
+    return state.largest;
+  }
+}

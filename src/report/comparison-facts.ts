@@ -1,0 +1,236 @@
+/** The headline of a comparison, as facts and as a sentence, and its JSON document. */
+import { z } from "zod";
+import type { ComparedOp, Comparison } from "../compare/compare.ts";
+import { parseDims } from "../trace/dims.ts";
+import { short, visible } from "./numbers.ts";
+
+const place = z.object({
+  /** Absolute position of the token, and its text. */
+  position: z.number().int(),
+  piece: z.string().nullable(),
+  token: z.number().int(),
+  head: z.number().int().nullable(),
+  column: z.number().int(),
+  expected: z.number().nullable(),
+  actual: z.number().nullable(),
+});
+
+const firstSchema = z.object({
+  step: z.number().int(),
+  tap: z.string(),
+  op: z.string(),
+  kind: z.enum(["own-fault", "numeric", "non-finite", "shape", "token"]),
+  /** Null where it is not finite. */
+  relL2: z.number().nullable(),
+  allowed: z.number().nullable(),
+  at: place.nullable(),
+  sentence: z.string(),
+});
+export type First = z.infer<typeof firstSchema>;
+
+export const comparisonSchema = z.object({
+  schema: z.literal("faultline.comparison/1"),
+  verdict: z.enum(["match", "divergent"]),
+  first: firstSchema.nullable(),
+  origins: z.array(
+    z.object({ step: z.number().int(), tap: z.string(), relL2: z.number().nullable(), allowed: z.number().nullable() }),
+  ),
+  /** Causes are named by `diagnose`; a comparison alone proves none. */
+  diagnosis: z.null(),
+  totals: z.object({
+    expected: z.number().int(),
+    actual: z.number().int(),
+    matched: z.number().int(),
+    unmatched: z.number().int(),
+    refused: z.number().int(),
+  }),
+  tokens: z.object({
+    expected: z.array(z.number().int()),
+    actual: z.array(z.number().int()),
+    first_difference: z.number().int().nullable(),
+    shift: z.number().int().nullable(),
+  }),
+  logits: z
+    .object({
+      rows: z.number().int(),
+      same_top: z.number().int(),
+      top5_overlap: z.number(),
+      mean_kl: z.number().nullable(),
+      worst_kl: z.number().nullable(),
+    })
+    .nullable(),
+  /** Largest share of any budget that was used: the budgets times this is the least tolerance that would pass. */
+  largest_share: z.number().nullable(),
+  ops: z.array(
+    z.object({
+      step: z.number().int(),
+      tap: z.string(),
+      op: z.string(),
+      verdict: z.enum(["alike", "numeric", "non-finite", "other-context"]),
+      evidence: z.enum(["hash", "values", "sketch", "statistics"]),
+      relL2: z.number().nullable(),
+      allowed: z.number().nullable(),
+      budget: z.enum(["noise", "envelope"]),
+      share: z.number().nullable(),
+      worst_position: z.number().int().nullable(),
+      cosine: z.number().nullable(),
+      ulp_median: z.number().nullable(),
+      ulp_p99: z.number().nullable(),
+      largest: place.nullable(),
+    }),
+  ),
+  unmatched: z.array(
+    z.object({ side: z.enum(["expected", "actual"]), step: z.number().int(), tap: z.string(), reason: z.string() }),
+  ),
+  refused: z.array(
+    z.object({ side: z.enum(["expected", "actual"]), step: z.number().int(), tap: z.string(), reason: z.string() }),
+  ),
+  warnings: z.array(z.string()),
+});
+
+const finite = (value: number | null) => (value !== null && Number.isFinite(value) ? value : null);
+
+/** Where an element stands. Column is the index in the row: head_dim within head, key, or channel. */
+function placeOf(op: ComparedOp, comparison: Comparison, at: ComparedOp["largest"]): First["at"] {
+  if (at === null) return null;
+  const position = op.posStart + at.token;
+  const isWeight = op.tap.startsWith("weight:");
+  return {
+    position: isWeight ? at.token : position,
+    piece: isWeight ? null : pieceAt(comparison, position),
+    token: at.token,
+    head: headOf(op, at),
+    column: at.column,
+    expected: finite(at.expected),
+    actual: finite(at.actual),
+  };
+}
+
+/** The head of an element: a block of its own, or part of a merged axis `(head head_dim)`. */
+function headOf(op: ComparedOp, at: { outer: number; column: number }): number | null {
+  const axes = parseDims(op.dims);
+  return axes[0]?.[0] === "head" ? at.outer : null;
+}
+
+function pieceAt({ actual }: Comparison, position: number): string | null {
+  return actual.manifest.pieces.flat()[position] ?? null;
+}
+
+/** An element's place in words. */
+export function placeText(at: NonNullable<First["at"]>): string {
+  const token = at.piece === null ? `row ${at.token}` : `position ${at.position} "${visible(at.piece)}"`;
+  const value = (number: number | null) => (number === null ? "not finite" : short(number));
+  return `${token}${at.head === null ? "" : `, head ${at.head}`}, column ${at.column}: expected ${value(at.expected)}, actual ${value(at.actual)}`;
+}
+
+/** The headline: tokens first, then shapes, then the first origin. Null for a match. */
+export function first(comparison: Comparison): First | null {
+  const { tokens, refused, ops } = comparison;
+  const none = { relL2: null, allowed: null, at: null };
+  if (tokens.difference !== null) {
+    const { position, expectedPiece, actualPiece } = tokens.difference;
+    const side = (piece: string | null) => (piece === null ? "the end" : `"${visible(piece)}"`);
+    const sentence = `the tokens differ at position ${position}: expected ${side(expectedPiece)}, actual ${side(actualPiece)}; what is computed after it must differ too`;
+    return { step: 0, tap: "tokens", op: "tokens", kind: "token", ...none, sentence };
+  }
+  const origin = ops.find((op) => op.isOrigin);
+  const [refusal] = refused;
+  if (refusal !== undefined && (origin === undefined || refusal.step <= origin.step)) {
+    const { step, tap, reason } = refusal;
+    return {
+      step,
+      tap,
+      op: "",
+      kind: "shape",
+      ...none,
+      sentence: `${tap} (step ${step}) cannot be compared: ${reason}`,
+    };
+  }
+  if (origin === undefined) return null;
+  const { step, tap, op, judgement, nonFinite } = origin;
+  const isNonFinite = origin.verdict === "non-finite";
+  const at = placeOf(origin, comparison, isNonFinite ? nonFinite.first : origin.largest);
+  const { relL2, allowed } =
+    judgement.share > 1 && judgement.relL2 <= judgement.allowed && judgement.worst !== null
+      ? judgement.worst
+      : judgement;
+  const row =
+    judgement.relL2 <= judgement.allowed && judgement.worst !== null && !isNonFinite
+      ? ` in the row of position ${origin.posStart + judgement.worst.token}`
+      : "";
+  const what = isNonFinite
+    ? `${nonFinite.differing + nonFinite.same} elements are NaN or Inf${nonFinite.differing === 0 ? " on both sides" : ""}`
+    : `relL2 ${atLeast(origin)}${short(relL2)}${row}, allowed ${short(allowed)}`;
+  const sentence = `${tap} (step ${step}) is the first op that differs while nothing that feeds it does: ${what}${at === null ? "" : `; ${isNonFinite ? "first" : "most"} at ${placeText(at)}`}`;
+  return {
+    step,
+    tap,
+    op,
+    kind: isNonFinite ? "non-finite" : "numeric",
+    relL2: finite(relL2),
+    allowed: finite(allowed),
+    at,
+    sentence,
+  };
+}
+
+const atLeast = (op: ComparedOp) =>
+  op.evidence === "sketch" ? "about " : op.evidence === "statistics" ? "at least " : "";
+
+/** The document of `compare --json`. */
+export function comparisonJson(comparison: Comparison): z.infer<typeof comparisonSchema> {
+  const { ops, tokens, logits, totals, verdict, warnings } = comparison;
+  const left = ({ side, step, tap, reason }: Comparison["unmatched"][number]) => ({ side, step, tap, reason });
+  const shares = ops.filter((op) => op.verdict !== "other-context").map((op) => op.judgement.share);
+  return comparisonSchema.parse({
+    schema: "faultline.comparison/1",
+    verdict,
+    first: first(comparison),
+    origins: ops
+      .filter((op) => op.isOrigin)
+      .map(({ step, tap, judgement }) => ({
+        step,
+        tap,
+        relL2: finite(judgement.relL2),
+        allowed: finite(judgement.allowed),
+      })),
+    diagnosis: null,
+    totals,
+    tokens: {
+      expected: [...tokens.expected],
+      actual: [...tokens.actual],
+      first_difference: tokens.difference?.position ?? null,
+      shift: tokens.shift,
+    },
+    logits:
+      logits === null
+        ? null
+        : {
+            rows: logits.rows,
+            same_top: logits.sameTop,
+            top5_overlap: logits.overlap,
+            mean_kl: finite(logits.meanKl),
+            worst_kl: finite(logits.worstKl),
+          },
+    largest_share: shares.length === 0 ? null : finite(Math.max(...shares)),
+    ops: ops.map((op) => ({
+      step: op.step,
+      tap: op.tap,
+      op: op.op,
+      verdict: op.verdict,
+      evidence: op.evidence,
+      relL2: finite(op.judgement.relL2),
+      allowed: finite(op.judgement.allowed),
+      budget: op.judgement.source,
+      share: finite(op.judgement.share),
+      worst_position: op.judgement.worst === null ? null : op.posStart + op.judgement.worst.token,
+      cosine: op.cosine,
+      ulp_median: op.ulps?.median ?? null,
+      ulp_p99: op.ulps?.p99 ?? null,
+      largest: placeOf(op, comparison, op.largest),
+    })),
+    unmatched: comparison.unmatched.map(left),
+    refused: comparison.refused.map(left),
+    warnings: [...warnings],
+  });
+}

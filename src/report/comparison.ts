@@ -1,0 +1,213 @@
+/** A comparison in words: the verdict first, where it begins, then a table by kind of tap. */
+import type { ComparedOp, Comparison } from "../compare/compare.ts";
+import { nameInLayer } from "../trace/taps.ts";
+import { colors } from "./colors.ts";
+import { first, placeText } from "./comparison-facts.ts";
+import { short, visible } from "./numbers.ts";
+import { type Column, table } from "./table.ts";
+
+/** Ops shown where a divergence begins. */
+const SHOWN_AFTER = 10;
+const SHOWN_BEFORE = 4;
+
+const percent = (share: number) =>
+  Number.isFinite(share) ? `${share < 10 ? (100 * share).toPrecision(2) : short(100 * share)} %` : short(share);
+const steps = (count: number) => `${count} step${count === 1 ? "" : "s"}`;
+
+/** The whole report for the terminal. Its first line is the verdict. */
+export function comparisonText(comparison: Comparison): string {
+  const { ops, warnings } = comparison;
+  return [
+    verdictLine(comparison),
+    ...sides(comparison),
+    ...warnings.map((warning) => colors.yellow(`note: ${warning}`)),
+    ...tokenLines(comparison),
+    "",
+    ...(ops.some((op) => op.isOrigin) ? [whereItBegins(comparison), ""] : []),
+    byKind(comparison),
+    ...logitsLines(comparison),
+    ...totalLines(comparison),
+    "",
+  ].join("\n");
+}
+
+/** One line: match or divergent, and the first thing to look at. */
+export function verdictLine(comparison: Comparison): string {
+  const { ops, totals, verdict } = comparison;
+  if (verdict === "match") {
+    const worst = worstOf(ops);
+    const evidence = ops.every((op) => op.evidence === "statistics") ? " as far as statistics can tell" : "";
+    const margin =
+      worst === undefined ? "" : `; nearest to its budget: ${worst.tap}, ${percent(worst.judgement.share)} of it`;
+    return `${colors.green(colors.bold("match"))}: ${totals.matched} records alike${evidence} over ${steps(new Set(ops.map((op) => op.step)).size)}${margin}`;
+  }
+  return `${colors.red(colors.bold("divergent"))}: ${first(comparison)?.sentence ?? "see below"}`;
+}
+
+function sides({ expected, actual, envelope }: Comparison): string[] {
+  const line = (label: string, { path, manifest }: Comparison["expected"]) =>
+    `${label} ${path}: ${manifest.producer.name} ${manifest.producer.version}, ${manifest.producer.dtype}, ${manifest.model.file || "model not named"}`;
+  return [line("expected", expected), line("actual  ", actual), ...(envelope === null ? [] : [`envelope ${envelope}`])];
+}
+
+function tokenLines({ tokens }: Comparison): string[] {
+  const { difference, shift, expected, actual } = tokens;
+  if (difference === null) {
+    return expected.length === actual.length
+      ? []
+      : [`tokens: alike; expected has ${expected.length} positions, actual ${actual.length}`];
+  }
+  const side = (id: number | null, piece: string | null) =>
+    id === null ? "the end" : `${id} "${visible(piece ?? "")}"`;
+  const lines = [
+    `tokens: differ from position ${difference.position} on: expected ${side(difference.expected, difference.expectedPiece)}, actual ${side(difference.actual, difference.actualPiece)}`,
+  ];
+  if (shift !== null && shift !== 0) {
+    lines.push(
+      `        the actual tokens are ${shift > 0 ? `${shift} later` : `${-shift} earlier`} after that; rows are held against one another shifted, for what it is worth`,
+    );
+  }
+  return lines;
+}
+
+const OP_COLUMNS: readonly Column[] = [
+  { title: "", align: "left" },
+  { title: "tap", align: "left" },
+  { title: "step" },
+  { title: "relL2" },
+  { title: "allowed" },
+  { title: "of budget" },
+  { title: "worst token" },
+  { title: "RMS expected" },
+  { title: "RMS actual" },
+];
+
+function opRow(op: ComparedOp, comparison: Comparison): string[] {
+  const { judgement, rms } = op;
+  const mark =
+    op.verdict === "alike"
+      ? "ok"
+      : op.verdict === "other-context"
+        ? "-"
+        : op.isOrigin
+          ? colors.red(">> origin")
+          : colors.red("differs");
+  const token = judgement.worst === null ? "" : String(op.posStart + judgement.worst.token);
+  const relL2 = op.verdict === "non-finite" ? "NaN/Inf" : atLeast(op) + short(judgement.relL2);
+  void comparison;
+  return [
+    mark,
+    op.tap,
+    String(op.step),
+    relL2,
+    short(judgement.allowed),
+    percent(judgement.share),
+    token,
+    short(rms.expected),
+    short(rms.actual),
+  ];
+}
+
+/** Sketches estimate, statistics bound from below. */
+const atLeast = (op: ComparedOp) => (op.evidence === "sketch" ? "~" : op.evidence === "statistics" ? ">=" : "");
+
+function whereItBegins(comparison: Comparison): string {
+  const { ops } = comparison;
+  const at = ops.findIndex((op) => op.isOrigin);
+  const shown = ops.slice(Math.max(0, at - SHOWN_BEFORE), at + SHOWN_AFTER);
+  const later = ops.slice(at + SHOWN_AFTER).filter((op) => op.isOrigin);
+  const lines = [
+    colors.bold("where it begins"),
+    table(
+      OP_COLUMNS,
+      shown.map((op) => opRow(op, comparison)),
+    ).trimEnd(),
+  ];
+  if (later.length > 0) {
+    const named = later.slice(0, 8).map((op) => `${op.tap} (step ${op.step})`);
+    lines.push(
+      `further origins, fed by nothing that differs: ${named.join(", ")}${later.length > 8 ? `, and ${later.length - 8} more` : ""}`,
+    );
+  }
+  return lines.join("\n");
+}
+
+const KIND_COLUMNS: readonly Column[] = [
+  { title: "tap", align: "left" },
+  { title: "records" },
+  { title: "differ" },
+  { title: "worst relL2" },
+  { title: "allowed" },
+  { title: "of budget" },
+  { title: "at", align: "left" },
+  { title: "ULP p99" },
+];
+
+/** Name of a tap without its layer; weights by their name without theirs. */
+export const kindOf = (tap: string) => nameInLayer(tap).replace(/^weight:blk\.\d+\./, "weight:");
+
+function byKind({ ops }: Comparison): string {
+  const kinds = new Map<string, ComparedOp[]>();
+  for (const op of ops) kinds.set(kindOf(op.tap), [...(kinds.get(kindOf(op.tap)) ?? []), op]);
+  const rows = [...kinds].map(([kind, list]) => {
+    const worst = worstOf(list);
+    if (worst === undefined) return [kind, String(list.length), "-", "", "", "", "other tokens before them", ""];
+    const differ = list.filter((op) => op.verdict === "numeric" || op.verdict === "non-finite").length;
+    const { relL2, allowed, share } = worst.judgement;
+    const where = `${worst.tap === kind ? "" : `${worst.tap}, `}step ${worst.step}`;
+    return [
+      kind,
+      String(list.length),
+      differ === 0 ? "0" : colors.red(String(differ)),
+      atLeast(worst) + short(relL2),
+      short(allowed),
+      percent(share),
+      where,
+      worst.ulps === null ? "" : String(worst.ulps.p99),
+    ];
+  });
+  return table(KIND_COLUMNS, rows).trimEnd();
+}
+
+/** The op nearest to, or furthest beyond, its budget. */
+export function worstOf(ops: readonly ComparedOp[]): ComparedOp | undefined {
+  return ops
+    .filter((op) => op.verdict !== "other-context")
+    .reduce<ComparedOp | undefined>(
+      (worst, op) => (worst === undefined || op.judgement.share > worst.judgement.share ? op : worst),
+      undefined,
+    );
+}
+
+function logitsLines({ logits }: Comparison): string[] {
+  if (logits === null) return [];
+  const { rows, sameTop, overlap, meanKl, worstKl, flips } = logits;
+  return [
+    "",
+    `logits: ${sameTop} of ${rows} rows choose the same token, top-5 overlap ${percent(overlap)}, KL mean ${short(meanKl)}, worst ${short(worstKl)} nats`,
+    ...flips
+      .slice(0, 3)
+      .map(
+        ({ token, expectedTop, actualTop, margin, noise }) =>
+          `        row ${token}: expected ${expectedTop}, actual ${actualTop}; margin ${short(margin)} ${margin <= 4 * noise ? "within" : "beyond"} the noise of ${short(noise)} RMS`,
+      ),
+  ];
+}
+
+function totalLines({ totals, unmatched, refused }: Comparison): string[] {
+  const reasons = new Map<string, { count: number; first: string }>();
+  for (const { side, tap, reason } of [...unmatched, ...refused]) {
+    const key = `${side}: ${reason}`;
+    const entry = reasons.get(key) ?? { count: 0, first: tap };
+    reasons.set(key, { ...entry, count: entry.count + 1 });
+  }
+  return [
+    "",
+    `records: ${totals.expected} expected, ${totals.actual} actual; ${totals.matched} matched, ${totals.unmatched} unmatched, ${totals.refused} refused`,
+    ...[...reasons].map(
+      ([reason, { count, first: tap }]) => `  ${count} ${reason} (${tap}${count > 1 ? ", ..." : ""})`,
+    ),
+  ];
+}
+
+export { placeText };
