@@ -11,12 +11,18 @@ export type AxisSizes = Readonly<Record<string, number>>;
 
 /** Splits a dims string into its axes: `"token (head head_dim)"` -> `[["token"], ["head", "head_dim"]]`. */
 export function parseDims(dims: string): readonly Axis[] {
+  const known = parsed.get(dims);
+  if (known !== undefined) return known;
   const axes: Axis[] = [];
   for (const part of dims.matchAll(/\(([^()]+)\)|([^\s()]+)/g)) {
     axes.push((part[1] ?? part[2] ?? "").trim().split(/\s+/));
   }
+  parsed.set(dims, axes);
   return axes;
 }
+
+/** A trace has a handful of dims strings, on thousands of records. */
+const parsed = new Map<string, readonly Axis[]>();
 
 /** The row-major shape of a tensor with these dims. Throws where an axis has no size: that is a fault of ours, not of the input. */
 export function shapeOf(dims: string, sizes: AxisSizes): number[] {
