@@ -14,9 +14,13 @@ export interface Engine {
   /** What it runs on, for people. */
   readonly device: string;
   readonly dtype: string;
+  /** Facts for the manifest. */
+  readonly settings: Readonly<Record<string, string | number | boolean>>;
+  /** Absent for this program's own. */
+  readonly producer?: { readonly name: string; readonly version: string };
   /** Absent where there is no GPU: the oracle. */
   readonly gpu?: { readonly gpu: Gpu; readonly weights: GpuWeights };
-  close(): void;
+  close(): void | Promise<void>;
 }
 
 /** Positions and longest step of a run: the prompt, or without a KV cache the whole sequence. */
@@ -33,7 +37,8 @@ export async function openEngine(
 ): Promise<Engine> {
   if (options.device === "oracle") {
     if (options.dtype !== "f32") throw new InputError("--dtype f16 is for adapters; the oracle computes in f64");
-    return { runner: new OracleRunner(model), device: "oracle (f64, CPU)", dtype: "f64", close: () => {} };
+    const settings = { rope_table: "f64", sum_order: "serial" };
+    return { runner: new OracleRunner(model), device: "oracle (f64, CPU)", dtype: "f64", settings, close: () => {} };
   }
   const gpu = await Gpu.open(options.device);
   const bar = progressBar("weights", "MiB", quiet);
@@ -47,6 +52,7 @@ export async function openEngine(
       runner: executor,
       device: gpu.adapter.description,
       dtype: options.dtype,
+      settings: { rope_table: "f64, rounded to f32", sum_order: "blocks of 32, in order" },
       gpu: { gpu, weights },
       close: () => gpu.close(),
     };

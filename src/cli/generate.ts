@@ -69,7 +69,7 @@ export function addGenerate(program: Command): void {
           });
           process.stdout.write(options.json ? `${JSON.stringify(document)}\n` : "\n");
         } finally {
-          engine.close();
+          await engine.close();
         }
       } finally {
         model.file.close();

@@ -4,11 +4,14 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { packageRoot } from "../model/package-root.ts";
 import { InputError } from "../trace/errors.ts";
+import { addBisect } from "./bisect.ts";
 import { addCompare } from "./compare.ts";
 import { addDemo } from "./demo.ts";
 import { addDoctor } from "./doctor.ts";
 import { addGenerate } from "./generate.ts";
+import { addImport } from "./import.ts";
 import { addInspect } from "./inspect.ts";
+import { addReference } from "./reference.ts";
 import { addTokens } from "./tokens.ts";
 import { addTrace } from "./trace.ts";
 
@@ -28,7 +31,19 @@ const program = new Command("faultline")
   .exitOverride()
   .configureOutput({ outputError })
   .addHelpText("after", "\nExit status: 0 alike or done, 1 divergent, 2 could not do it.");
-for (const add of [addTrace, addCompare, addInspect, addGenerate, addTokens, addDoctor, addDemo]) add(program, version);
+for (const add of [
+  addBisect,
+  addTrace,
+  addReference,
+  addImport,
+  addCompare,
+  addInspect,
+  addGenerate,
+  addTokens,
+  addDoctor,
+  addDemo,
+])
+  add(program, version);
 for (const command of program.commands) {
   command.exitOverride().configureOutput({ outputError });
 }

@@ -1,6 +1,6 @@
 /** Options that several commands share, and their parsing. */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { CAPTURE_LEVELS } from "../trace/capture.ts";
+import { CAPTURE_LEVELS, type CaptureLevel } from "../trace/capture.ts";
 
 export const DEVICES = ["auto", "hardware", "software", "oracle"] as const;
 export type DeviceOption = (typeof DEVICES)[number];
@@ -81,12 +81,12 @@ export function addEngineOptions(command: Command): Command {
     .option("--no-kv-cache", "run the whole sequence again at every step");
 }
 
-export function addCaptureOptions(command: Command): Command {
+export function addCaptureOptions(command: Command, level: CaptureLevel = "sketch"): Command {
   return command
     .addOption(
       new Option("--capture <level>", "stats: statistics and hash; sketch: and 16 numbers a row; full: and all values")
         .choices(CAPTURE_LEVELS)
-        .default("sketch"),
+        .default(level),
     )
     .option("--taps <globs>", "taps to record, comma-separated, e.g. 'blk.0.*,logits' or 'weight:*'", globList);
 }

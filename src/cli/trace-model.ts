@@ -1,6 +1,5 @@
 /** Runs a model and writes its trace: what `trace` and `demo` share. */
 import { existsSync, realpathSync } from "node:fs";
-import { basename } from "node:path";
 import { createSampler, GREEDY } from "../engine/sampler.ts";
 import { runSteps } from "../engine/steps.ts";
 import { weightPlans, weightRecords } from "../engine/weight-taps.ts";
@@ -15,6 +14,7 @@ import { InputError } from "../trace/errors.ts";
 import type { Manifest, RecordPlan } from "../trace/record.ts";
 import { TraceWriter, vocabularyOf } from "../trace/writer.ts";
 import { type Engine, openEngine, sizesOf } from "./engine.ts";
+import { modelFacts } from "./model-facts.ts";
 import type { EngineOptions } from "./options.ts";
 import { progressBar } from "./progress.ts";
 import type { Prompt } from "./prompt.ts";
@@ -33,6 +33,10 @@ export interface TraceRun {
   readonly engine: EngineOptions;
   readonly version: string;
   readonly quiet?: boolean;
+  /** Another runner than the options name: a reference that runs in this process. */
+  readonly open?: () => Promise<Engine>;
+  /** Tokens of the decode steps, instead of the ones that would be chosen: to follow another run. */
+  readonly follow?: readonly number[];
 }
 
 /** Throws InputError where something cannot work; what was written until then stays as a readable partial file. */
@@ -55,7 +59,8 @@ export async function traceModel(run: TraceRun): Promise<TraceFacts> {
   }
   const [{ sha256 }, engine] = await Promise.all([
     fileDigest(run.model.file.path).then((digest) => ({ sha256: digest })),
-    openEngine(run.model, run.engine, sizesOf(run.engine, run.prompt.tokens.length, run.steps), run.quiet),
+    run.open?.() ??
+      openEngine(run.model, run.engine, sizesOf(run.engine, run.prompt.tokens.length, run.steps), run.quiet),
   ]);
   try {
     const manifest = manifestOf(run, engine, sha256);
@@ -66,7 +71,7 @@ export async function traceModel(run: TraceRun): Promise<TraceFacts> {
       writer.close();
     }
   } finally {
-    engine.close();
+    await engine.close();
   }
 }
 
@@ -90,7 +95,8 @@ async function writeSteps(
         writer.write(record);
     }
     bar.update(0, run.steps + 1);
-    const sample = createSampler(GREEDY);
+    const greedy = createSampler(GREEDY);
+    const sample = (logits: ArrayLike<number>) => run.follow?.[tokens.length] ?? greedy(logits);
     const plan = {
       prompt: prompt.tokens,
       steps: run.steps,
@@ -135,7 +141,7 @@ async function writeSteps(
 function plansOf(run: TraceRun, wants: (tap: string) => boolean, weights: readonly RecordPlan[]): RecordPlan[] {
   const { model, prompt, engine } = run;
   const sizes = model.axes(prompt.tokens.length, prompt.tokens.length);
-  const dtype = engine.device === "oracle" ? "f64" : engine.dtype;
+  const dtype = engine.device === "oracle" && run.open === undefined ? "f64" : engine.dtype;
   const steps = [
     ...ropePlans(model, 0, 0, prompt.tokens.length),
     ...model.graph.map((node) => recordPlan(node, 0, 0, sizes, dtype)),
@@ -172,15 +178,10 @@ function manifestOf(
 ): (tokens: readonly (readonly number[])[]) => Manifest {
   const { model, tokenizer, prompt } = run;
   const created = new Date().toISOString();
-  const { rope, ...numbers } = model.parameters;
-  const fileType = model.file.metadata["general.file_type"];
-  const matrices = [...model.weights.keys()]
-    .map((name) => model.file.tensor(name))
-    .filter((tensor) => tensor.shape.length > 1);
   return (tokens) => ({
     producer: {
-      name: "faultline",
-      version: run.version,
+      name: engine.producer?.name ?? "faultline",
+      version: engine.producer?.version ?? run.version,
       device: engine.device,
       dtype: engine.dtype,
       settings: {
@@ -188,25 +189,10 @@ function manifestOf(
         taps: run.taps?.join(",") ?? null,
         kv_cache: run.engine.kvCache,
         layers: run.engine.layers ?? null,
-        rope_table: engine.gpu === undefined ? "f64" : "f64, rounded to f32",
-        sum_order: engine.gpu === undefined ? "serial" : "blocks of 32, in order",
+        ...engine.settings,
       },
     },
-    model: {
-      file: basename(model.file.path),
-      size: model.file.size,
-      sha256,
-      architecture: model.architecture,
-      hyperParameters: {
-        ...numbers,
-        rope_base: rope.base,
-        rope_dimensions: rope.dimensions,
-        rope_scaling: rope.scaling.type,
-        rope_factors: rope.factors !== null,
-        file_type: typeof fileType === "number" ? fileType : null,
-      },
-      quantisation: [...new Set(matrices.map((tensor) => tensor.type.name))].sort().join(" "),
-    },
+    model: modelFacts(model, sha256),
     prompt: prompt.text,
     tokens: tokens.map((step) => [...step]),
     pieces: tokens.map((step) => step.map((id) => tokenizer.piece(id))),

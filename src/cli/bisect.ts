@@ -1,0 +1,166 @@
+/** `faultline bisect`: trace, reference, compare, report in one command; everything is left in one folder. */
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Command } from "commander";
+import { type Comparison, compareTraces } from "../compare/compare.ts";
+import { type Model, openModel } from "../model/model.ts";
+import { plain } from "../report/colors.ts";
+import { comparisonText } from "../report/comparison.ts";
+import { comparisonJson } from "../report/comparison-facts.ts";
+import { InputError } from "../trace/errors.ts";
+import { Trace } from "../trace/reader.ts";
+import { DIVERGENT } from "./compare.ts";
+import {
+  addEngineOptions,
+  addOutputOptions,
+  addPromptOptions,
+  type EngineOptions,
+  integer,
+  type OutputOptions,
+  type PromptOptions,
+} from "./options.ts";
+import { readPrompt } from "./prompt.ts";
+import { addReferenceOptions, referenceName } from "./reference.ts";
+import { REFERENCES, type ReferenceOptions, type ReferenceRun, traceReference } from "./references.ts";
+import { traceModel } from "./trace-model.ts";
+
+type Options = PromptOptions &
+  EngineOptions &
+  ReferenceOptions &
+  OutputOptions & { steps?: number; output: string; against: string; actual?: string; envelope?: string };
+
+/** Decode steps where none are asked for: a KV cache shows its faults from the first on. */
+const STEPS = 4;
+
+export function addBisect(program: Command, version: string): void {
+  const command = program
+    .command("bisect")
+    .description("run the model here and in a trusted engine, and name the first op that differs")
+    .argument("<model>", "GGUF file")
+    .requiredOption("--against <reference>", `${REFERENCES.join(", ")}, or a trace`)
+    .option(
+      "--actual <trace>",
+      "judge this trace of another engine instead of running the model here; its tokens are followed",
+    )
+    .option("--envelope <reference>", "a second reference or trace: how far it is from the first is taken as natural")
+    .option("-n, --steps <count>", `decode steps after the prompt (${STEPS} unless told)`, integer(0))
+    .option("-o, --output <dir>", "folder for traces and report", "faultline-bisect");
+  addReferenceOptions(addEngineOptions(addPromptOptions(command)));
+  addOutputOptions(command)
+    .addHelpText(
+      "after",
+      '\nExit status: 0 match, 1 divergent, 2 could not do it.\n\nExample:\n  faultline bisect model.gguf --against llamacpp --exact -p "Once upon a time"',
+    )
+    .action(async (path: string, options: Options) => {
+      const model = await openModel(path, options.layers === undefined ? {} : { layers: options.layers });
+      try {
+        const comparison = await bisect(model, options, version);
+        const { output } = options;
+        writeFileSync(join(output, "comparison.json"), `${JSON.stringify(comparisonJson(comparison))}\n`);
+        writeFileSync(join(output, "report.txt"), plain(comparisonText(comparison)));
+        if (options.json) process.stdout.write(`${JSON.stringify(comparisonJson(comparison))}\n`);
+        else
+          process.stdout.write(
+            `${comparisonText(comparison)}left in ${output}: report.txt, comparison.json and the traces\n`,
+          );
+        if (comparison.verdict === "divergent") process.exitCode = DIVERGENT;
+      } finally {
+        model.file.close();
+      }
+    });
+}
+
+async function bisect(model: Model, options: Options, version: string): Promise<Comparison> {
+  const folder = options.output;
+  if (existsSync(folder) && options.actual !== undefined && options.actual.startsWith(join(folder, "actual"))) {
+    throw new InputError(`${options.actual}: would be overwritten; choose another folder with -o`);
+  }
+  mkdirSync(folder, { recursive: true });
+  const sides = await plan(model, options, version);
+  const open: Trace[] = [];
+  const openTrace = async (path: string) => {
+    const trace = await Trace.open(path);
+    open.push(trace);
+    return trace;
+  };
+  try {
+    const actual = await openTrace(await sides.actual());
+    const expected = await openTrace(await sides.reference(options.against, "expected.arrow"));
+    const envelope =
+      options.envelope === undefined
+        ? {}
+        : { envelope: await openTrace(await sides.reference(options.envelope, "envelope.arrow")) };
+    return await compareTraces(expected, actual, envelope);
+  } finally {
+    for (const trace of open) await trace.close();
+  }
+}
+
+/** Both sides of a bisection: functions that make a trace, or find it where it is given, and say where it is. */
+async function plan(model: Model, options: Options, version: string) {
+  const { output, quiet, against, actual } = options;
+  const given = against.endsWith(".arrow") ? against : undefined;
+  const leader = actual ?? given;
+  if (leader !== undefined) refuseSteps(options, leader);
+  const tokens = leader === undefined ? null : await tokensOf(leader);
+  const decode = tokens === null ? (options.steps ?? STEPS) : tokens.follow.length;
+  const read = readPrompt(model, tokens === null ? options : { tokens: tokens.prompt }, decode);
+  const prompt = tokens === null ? read.prompt : { ...read.prompt, text: tokens.text };
+  const common = {
+    ...{ model, tokenizer: read.tokenizer, prompt, steps: decode, capture: "full" as const, version },
+    ...(quiet === undefined ? {} : { quiet }),
+  };
+  // One side chooses the tokens, the other follows them: so that every step can be held against its partner.
+  let follow = tokens?.follow;
+  return {
+    actual: async () => {
+      if (actual !== undefined) return actual;
+      const path = join(output, "actual.arrow");
+      const summary = await traceModel({
+        ...common,
+        engine: options,
+        output: path,
+        ...(follow === undefined ? {} : { follow }),
+      });
+      follow = summary.generated.slice(0, decode);
+      return path;
+    },
+    reference: async (name: string, file: string) => {
+      if (name.endsWith(".arrow")) return name;
+      const path = join(output, file);
+      const run: ReferenceRun = { ...common, output: path, ...(follow === undefined ? {} : { follow }) };
+      await traceReference(referenceName(name), run, options);
+      return path;
+    },
+  };
+}
+
+function refuseSteps({ prompt, chat, tokens, steps }: Options, leader: string): void {
+  if ([prompt, chat, tokens, steps].some((option) => option !== undefined)) {
+    throw new InputError(`${leader} says which tokens were run; leave out -p, --chat, --tokens and -n`);
+  }
+}
+
+/** Tokens of a trace: its first step, and those after it one by one. */
+async function tokensOf(path: string): Promise<{ prompt: number[]; follow: number[]; text: string | null }> {
+  const trace = await Trace.open(path);
+  try {
+    const sequence: number[] = [];
+    const starts = new Map(
+      trace.records.filter((record) => record.dims.includes("token")).map((record) => [record.step, record.posStart]),
+    );
+    const { tokens, prompt } = trace.manifest;
+    tokens.forEach((step, number) => {
+      const start = starts.get(number) ?? sequence.length;
+      step.forEach((id, i) => {
+        sequence[start + i] = id;
+      });
+    });
+    const first = tokens[0]?.length ?? 0;
+    if (first === 0)
+      throw new InputError(`${path}: its manifest names no tokens; import it again with the steps' tokens`);
+    return { prompt: sequence.slice(0, first), follow: sequence.slice(first), text: prompt };
+  } finally {
+    await trace.close();
+  }
+}
