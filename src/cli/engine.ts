@@ -1,6 +1,7 @@
 /** Options -> something that runs steps, on the GPU or in the oracle. */
 import { Gpu } from "../engine/device.ts";
 import { Executor } from "../engine/executor.ts";
+import type { Fault } from "../engine/faults/fault.ts";
 import type { StepRunner } from "../engine/steps.ts";
 import { GpuWeights } from "../engine/weights.ts";
 import type { Model } from "../model/model.ts";
@@ -28,12 +29,13 @@ export function sizesOf(options: EngineOptions, prompt: number, steps: number) {
   return { capacity: prompt + steps, longestStep: options.kvCache ? prompt : prompt + steps };
 }
 
-/** Brings up the engine for sequences of `capacity` positions and steps of at most `longestStep` rows. */
+/** Brings up the engine for sequences of `capacity` positions and steps of at most `longestStep` rows, with `faults` planted. */
 export async function openEngine(
   model: Model,
   options: EngineOptions,
   { capacity, longestStep }: { readonly capacity: number; readonly longestStep: number },
   quiet: boolean | undefined,
+  faults: readonly Fault[] = [],
 ): Promise<Engine> {
   if (options.device === "oracle") {
     if (options.dtype !== "f32") throw new InputError("--dtype f16 is for adapters; the oracle computes in f64");
@@ -47,11 +49,12 @@ export async function openEngine(
     const weights = await GpuWeights.load(gpu, model.file, model.weights.keys(), {
       progress: (done, total) => bar.update(mebibytes(done), mebibytes(total)),
     });
-    const executor = new Executor(gpu, model, weights, { capacity, maxTokens: longestStep, dtype: options.dtype });
+    const { dtype } = options;
+    const executor = new Executor(gpu, model, weights, { capacity, maxTokens: longestStep, dtype, faults });
     return {
       runner: executor,
       device: gpu.adapter.description,
-      dtype: options.dtype,
+      dtype,
       settings: { rope_table: "f64, rounded to f32", sum_order: "blocks of 32, in order" },
       gpu: { gpu, weights },
       close: () => gpu.close(),

@@ -16,6 +16,7 @@ import {
   type OutputOptions,
   type PromptOptions,
 } from "./options.ts";
+import { plantedIn } from "./planted.ts";
 import { readPrompt } from "./prompt.ts";
 
 type Options = PromptOptions & EngineOptions & OutputOptions & SamplerSettings & { steps: number };
@@ -36,12 +37,15 @@ export function addGenerate(program: Command): void {
     .action(async (path: string, options: Options) => {
       const model = await openModel(path, options.layers === undefined ? {} : { layers: options.layers });
       try {
-        const { tokenizer, prompt } = readPrompt(model, options, options.steps - 1);
+        const given = readPrompt(model, options, options.steps - 1);
+        const { tokenizer } = given;
+        const { prompt, faults } = plantedIn(model, options, given, options.steps - 1);
         const engine = await openEngine(
           model,
           options,
           sizesOf(options, prompt.tokens.length, options.steps),
           options.quiet,
+          faults,
         );
         try {
           const started = performance.now();

@@ -8,6 +8,7 @@ import { addBisect } from "./bisect.ts";
 import { addCompare } from "./compare.ts";
 import { addDemo } from "./demo.ts";
 import { addDoctor } from "./doctor.ts";
+import { addFaults } from "./faults.ts";
 import { addGenerate } from "./generate.ts";
 import { addImport } from "./import.ts";
 import { addInspect } from "./inspect.ts";
@@ -40,6 +41,7 @@ for (const add of [
   addInspect,
   addGenerate,
   addTokens,
+  addFaults,
   addDoctor,
   addDemo,
 ])

@@ -17,6 +17,7 @@ export interface EngineOptions {
   readonly dtype: "f32" | "f16";
   readonly layers?: string;
   readonly kvCache: boolean;
+  readonly fault?: readonly string[];
 }
 
 export interface OutputOptions {
@@ -78,7 +79,12 @@ export function addEngineOptions(command: Command): Command {
         .default("f32"),
     )
     .option("--layers <spec>", "run only these layers: none, 3, 0-2 or 0-4,7")
-    .option("--no-kv-cache", "run the whole sequence again at every step");
+    .option("--no-kv-cache", "run the whole sequence again at every step")
+    .option(
+      "--fault <id[@tap][:value]>",
+      "plant a bug on purpose, e.g. rope.pairing@blk.2.q_rope; may be repeated; 'faultline faults' lists them",
+      (text: string, before: readonly string[] = []) => [...before, text],
+    );
 }
 
 export function addCaptureOptions(command: Command, level: CaptureLevel = "sketch"): Command {

@@ -1,5 +1,6 @@
 /** Runs a model and writes its trace: what `trace` and `demo` share. */
 import { existsSync, realpathSync } from "node:fs";
+import type { Fault } from "../engine/faults/fault.ts";
 import { createSampler, GREEDY } from "../engine/sampler.ts";
 import { runSteps } from "../engine/steps.ts";
 import { weightPlans, weightRecords } from "../engine/weight-taps.ts";
@@ -37,6 +38,7 @@ export interface TraceRun {
   readonly open?: () => Promise<Engine>;
   /** Tokens of the decode steps, instead of the ones that would be chosen: to follow another run. */
   readonly follow?: readonly number[];
+  readonly faults?: readonly Fault[];
 }
 
 /** Throws InputError where something cannot work; what was written until then stays as a readable partial file. */
@@ -60,7 +62,13 @@ export async function traceModel(run: TraceRun): Promise<TraceFacts> {
   const [{ sha256 }, engine] = await Promise.all([
     fileDigest(run.model.file.path).then((digest) => ({ sha256: digest })),
     run.open?.() ??
-      openEngine(run.model, run.engine, sizesOf(run.engine, run.prompt.tokens.length, run.steps), run.quiet),
+      openEngine(
+        run.model,
+        run.engine,
+        sizesOf(run.engine, run.prompt.tokens.length, run.steps),
+        run.quiet,
+        run.faults,
+      ),
   ]);
   try {
     const manifest = manifestOf(run, engine, sha256);
@@ -196,7 +204,7 @@ function manifestOf(
     prompt: prompt.text,
     tokens: tokens.map((step) => [...step]),
     pieces: tokens.map((step) => step.map((id) => tokenizer.piece(id))),
-    faults: [],
+    faults: (run.faults ?? []).map((fault) => fault.text),
     created,
   });
 }

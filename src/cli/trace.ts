@@ -13,6 +13,7 @@ import {
   type OutputOptions,
   type PromptOptions,
 } from "./options.ts";
+import { plantedIn } from "./planted.ts";
 import { readPrompt } from "./prompt.ts";
 import { traceModel } from "./trace-model.ts";
 
@@ -30,15 +31,17 @@ export function addTrace(program: Command, version: string): void {
   addOutputOptions(command)
     .addHelpText(
       "after",
-      '\nExample:\n  faultline trace model.gguf -p "Once upon a time" -n 8 --capture full -o run.arrow',
+      '\nExamples:\n  faultline trace model.gguf -p "Once upon a time" -n 8 --capture full -o run.arrow\n  faultline trace model.gguf -p "Once upon a time" -n 2 --fault rope.pairing@blk.2.q_rope -o faulty.arrow',
     )
     .action(async (path: string, options: Options) => {
       const model = await openModel(path, options.layers === undefined ? {} : { layers: options.layers });
       try {
-        const { tokenizer, prompt } = readPrompt(model, options, options.steps);
+        const given = readPrompt(model, options, options.steps);
+        const { tokenizer } = given;
+        const { prompt, faults } = plantedIn(model, options, given, options.steps);
         const { steps, output, capture, taps, quiet } = options;
         const summary = await traceModel({
-          ...{ model, tokenizer, prompt, steps, output, capture, version, engine: options },
+          ...{ model, tokenizer, prompt, steps, output, capture, version, engine: options, faults },
           ...(taps === undefined ? {} : { taps }),
           ...(quiet === undefined ? {} : { quiet }),
         });

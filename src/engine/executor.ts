@@ -9,6 +9,8 @@ import type { CaptureLevel, Recording } from "../trace/capture.ts";
 import { Buffers } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
 import { GpuOutOfMemoryError } from "./errors.ts";
+import type { Fault } from "./faults/fault.ts";
+import { type Plant, planter } from "./faults/plant.ts";
 import { planHauls, RoundTrip } from "./haul.ts";
 import { type Binding, Pipelines } from "./kernels.ts";
 import type { StepShape } from "./lowering.ts";
@@ -31,6 +33,8 @@ export interface ExecutorOptions {
   readonly haulBytes?: number;
   /** Threads of a workgroup; the adapter's own where absent. */
   readonly width?: number;
+  /** Bugs to plant on purpose. */
+  readonly faults?: readonly Fault[];
 }
 
 /** The largest tensor of one pass; longer prompts take several passes. */
@@ -50,6 +54,7 @@ export class Executor implements StepRunner {
   readonly #maxTokens: number;
   readonly #halfBytes: number;
   readonly #haulBytes: number | undefined;
+  readonly #plant: Plant | undefined;
   readonly #plans = new Map<number, ReadyPlan>();
   readonly #cosines: Binding;
   readonly #sines: Binding;
@@ -77,6 +82,7 @@ export class Executor implements StepRunner {
     // One size of arenas serves all plans.
     this.#halfBytes = planPass(model, this.#maxTokens, options.capacity, options.leastHalfBytes).halfBytes;
     this.#haulBytes = options.haulBytes;
+    this.#plant = planter(options.faults ?? [], options.capacity);
     this.#buffers = new Buffers(gpu, cacheBytes);
     const { cos, sin } = ropeTable(rope, 0, options.capacity);
     this.#cosines = this.#buffers.upload("rope.cos", Float32Array.from(cos));
@@ -99,7 +105,7 @@ export class Executor implements StepRunner {
       };
       const plan = planPass(this.#model, size, this.#capacity, this.#halfBytes);
       const ready = await this.#gpu.guarded(`a pass of ${size} tokens`, () =>
-        makeReady(this.#gpu, this.#pipelines, this.#buffers, this.#model, plan, context, this.#dtype),
+        makeReady(this.#gpu, this.#pipelines, this.#buffers, this.#model, plan, context, this.#dtype, this.#plant),
       );
       this.#plans.set(size, ready);
       const [oldest] = this.#plans.keys();

@@ -23,11 +23,19 @@ export const KERNELS = {
 export type KernelName = keyof typeof KERNELS;
 export type Constants = Readonly<Record<string, number>>;
 
+/** A change of a kernel's source at compile time: `find` must stand there exactly once. How faults are planted; none otherwise. */
+export type Edit = readonly [find: string, replace: string];
+
 /** A buffer, or a range of one, as a kernel sees it. */
 export interface Binding {
   readonly buffer: GPUBuffer;
   readonly offset?: number;
   readonly size?: number;
+}
+
+/** The source of a kernel file. */
+export function kernelSource(file: string): string {
+  return readFileSync(kernelPath(file), "utf8");
 }
 
 /** Path of a kernel's source. */
@@ -45,22 +53,23 @@ export class Pipelines {
   }
 
   /** The compiled kernel. Asked for together, kernels compile side by side. Throws GpuValidationError naming the kernel. */
-  get(kernel: KernelName, constants: Constants): Promise<GPUComputePipeline> {
-    const key = `${kernel} ${JSON.stringify(constants)}`;
+  get(kernel: KernelName, constants: Constants, edits: readonly Edit[] = []): Promise<GPUComputePipeline> {
+    const key = `${kernel} ${JSON.stringify([constants, edits])}`;
     let pipeline = this.#pipelines.get(key);
     if (pipeline === undefined) {
-      pipeline = this.#compile(kernel, constants);
+      pipeline = this.#compile(kernel, constants, edits);
       this.#pipelines.set(key, pipeline);
     }
     return pipeline;
   }
 
-  async #compile(kernel: KernelName, constants: Constants): Promise<GPUComputePipeline> {
+  async #compile(kernel: KernelName, constants: Constants, edits: readonly Edit[]): Promise<GPUComputePipeline> {
     const { file, entry } = KERNELS[kernel];
-    let module = this.#modules.get(file);
+    const key = `${file} ${JSON.stringify(edits)}`;
+    let module = this.#modules.get(key);
     if (module === undefined) {
-      module = compileModule(this.#gpu, file);
-      this.#modules.set(file, module);
+      module = compileModule(this.#gpu, file, edits);
+      this.#modules.set(key, module);
     }
     const compute = { module: await module, entryPoint: entry, constants: { ...constants } };
     return this.#gpu.device
@@ -73,11 +82,18 @@ export class Pipelines {
 }
 
 /** Kernels compile side by side, so their errors come from the compiler's own report, not from error scopes. */
-async function compileModule(gpu: Gpu, file: string): Promise<GPUShaderModule> {
-  const module = gpu.device.createShaderModule({ label: file, code: readFileSync(kernelPath(file), "utf8") });
+async function compileModule(gpu: Gpu, file: string, edits: readonly Edit[]): Promise<GPUShaderModule> {
+  const code = edits.reduce((source, edit) => edited(file, source, edit), kernelSource(file));
+  const module = gpu.device.createShaderModule({ label: file, code });
   const error = (await module.getCompilationInfo()).messages.find((message) => message.type === "error");
   if (error !== undefined) throw new GpuValidationError(`kernels/${file}:${error.lineNum}: ${error.message}`);
   return module;
+}
+
+function edited(file: string, source: string, [find, replace]: Edit): string {
+  const times = source.split(find).length - 1;
+  if (times !== 1) throw new Error(`kernels/${file} has "${find}" ${times} times; an edit needs it once`);
+  return source.replace(find, () => replace);
 }
 
 /** Binds resources by binding number. */
@@ -96,7 +112,7 @@ export function bindGroup(
 export async function kernelProblems(gpu: Gpu, files: readonly string[]): Promise<string[]> {
   const problems: string[] = [];
   for (const file of files) {
-    const module = gpu.device.createShaderModule({ label: file, code: readFileSync(kernelPath(file), "utf8") });
+    const module = gpu.device.createShaderModule({ label: file, code: kernelSource(file) });
     const { messages } = await module.getCompilationInfo();
     problems.push(...messages.map(({ lineNum, message }) => `${file}:${lineNum}: ${message}`));
   }

@@ -4,7 +4,7 @@ import type { TensorInfo } from "../model/gguf.ts";
 import type { Model } from "../model/model.ts";
 import type { Op, OpKind, OpOf } from "../model/ops.ts";
 import { elementsOf, shapeOf } from "../trace/dims.ts";
-import type { Binding, Constants, KernelName } from "./kernels.ts";
+import type { Binding, Constants, Edit, KernelName } from "./kernels.ts";
 import type { GpuWeights } from "./weights.ts";
 
 /** What changes from step to step. */
@@ -20,6 +20,8 @@ export interface StepShape {
 export interface Dispatch {
   readonly kernel: KernelName;
   readonly constants: Constants;
+  /** Changes of the kernel's source: planted faults only. */
+  readonly edits?: readonly Edit[];
   /** By binding number, from 1 on; 0 is the uniform. Absent numbers are not used by the kernel. */
   readonly bindings: Readonly<Record<number, Binding>>;
   /** Words of the uniform; null where the kernel has none. */

@@ -4,6 +4,7 @@ import type { Model } from "../model/model.ts";
 import { rowsAndColumns, shapeOf } from "../trace/dims.ts";
 import type { Buffers } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
+import type { Plant } from "./faults/plant.ts";
 import { type Binding, bindGroup, type Pipelines } from "./kernels.ts";
 import { type Dispatch, type LoweringContext, lower, roundHalf, storeRows } from "./lowering.ts";
 import type { Place, Plan, PlannedOp, Segment } from "./plan.ts";
@@ -32,7 +33,7 @@ export interface ReadyPlan {
   readonly words: Uint32Array<ArrayBuffer>;
 }
 
-/** Makes a plan ready. Throws a DeviceError naming the kernel where the driver refuses one. */
+/** Makes a plan ready, with `plant`'s faults in it. Throws a DeviceError naming the kernel where the driver refuses one. */
 export async function makeReady(
   gpu: Gpu,
   pipelines: Pipelines,
@@ -41,9 +42,10 @@ export async function makeReady(
   plan: Plan,
   context: LoweringContext,
   dtype: "f32" | "f16",
+  plant?: Plant,
 ): Promise<ReadyPlan> {
   const dispatches = plan.segments.map((segment) =>
-    segment.ops.flatMap((planned) => dispatchesOf(planned, plan, buffers, model, context, dtype)),
+    segment.ops.flatMap((planned) => dispatchesOf(planned, plan, buffers, model, context, dtype, plant)),
   );
   const count = dispatches.flat().length;
   const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
@@ -55,7 +57,7 @@ export async function makeReady(
       dispatches: await Promise.all(
         (dispatches[index] ?? []).map(async (dispatch) => {
           const uniformAt = UNIFORM_STRIDE * next++;
-          const pipeline = await pipelines.get(dispatch.kernel, dispatch.constants);
+          const pipeline = await pipelines.get(dispatch.kernel, dispatch.constants, dispatch.edits);
           const uniform =
             dispatch.uniform === null ? {} : { 0: { buffer: uniforms, offset: uniformAt, size: UNIFORM_BYTES } };
           return {
@@ -78,20 +80,26 @@ function dispatchesOf(
   model: Model,
   context: LoweringContext,
   dtype: "f32" | "f16",
+  plant: Plant | undefined,
 ): readonly Dispatch[] {
   const at = (place: Place): Binding => ({
     buffer: buffers.arena(place.arena, plan.halfBytes),
     offset: place.byteOffset,
     size: place.byteLength,
   });
+  const bindingOf = (producer: PlannedOp, cached: boolean) =>
+    cached ? buffers.cache(producer.op.tap) : at(producer.place);
   const { op, inputs, place, stored } = planned;
   const output = at(place);
-  const sources = inputs.map(({ producer, cached }) => (cached ? buffers.cache(producer.op.tap) : at(producer.place)));
-  const dispatches = [...lower(op, sources, output, context)];
+  const sources = inputs.map(({ producer, cached }) => bindingOf(producer, cached));
+  const clean = lower(op, sources, output, context);
+  const site = { planned, plan, buffers, context, bindingOf };
+  const dispatches = [...(plant?.compute(site, clean) ?? clean)];
   if (dtype === "f16") dispatches.push(roundHalf(output, place.byteLength / 4, context.width));
   if (stored) {
     const { columns } = rowsAndColumns(shapeOf(op.dims, model.axes(plan.tokens, 1)));
-    dispatches.push(storeRows(output, buffers.cache(op.tap), columns, plan.tokens, context.width));
+    const store = storeRows(output, buffers.cache(op.tap), columns, plan.tokens, context.width);
+    dispatches.push(...(plant?.store(site, store) ?? [store]));
   }
   return dispatches;
 }
