@@ -23,20 +23,24 @@ export class AxisTable {
 
   /**
    * Binds the axes `dims` to an array. `local` are the sizes of this array's own axes (token, key): they differ from step to step.
-   * Leading axes of size 1 that dims does not name are left out; an axis merged in dims may stand unmerged in the array. Gives the
+   * Leading axes of size 1 may be more or fewer than dims names; an axis merged in dims may stand unmerged in the array. Gives the
    * sizes of the names in dims, slowest first. Throws InputError where the shape contradicts what is known.
    */
   bind(what: string, dims: string, shape: readonly number[], local: AxisSizes): void {
     const names = parseDims(dims);
     const spread = names.flat();
-    const found = [...shape];
-    const wanted = (axes: readonly (readonly string[])[]) => {
-      while (found.length > axes.length && found[0] === 1) found.shift();
-      return found.length === axes.length;
-    };
-    const axes = wanted(spread.map((name) => [name])) ? spread.map((name) => [name]) : names;
     const bad = (why: string) => new InputError(`${what}: shape [${shape.join(", ")}] is not ${dims} (${why})`);
-    if (found.length !== axes.length) throw bad(`${axes.length} axes`);
+    const most = shape.slice(shape.findIndex((size) => size !== 1));
+    // Merged or not: as it stands with as many axes, and with tokens and keys where they are known to be.
+    const readings = [names, spread.map((name) => [name])].flatMap((axes) => {
+      const found = [...Array(Math.max(0, axes.length - most.length)).fill(1), ...most] as number[];
+      const fits = axes.every(
+        (axis, i) => axis.length > 1 || local[axis[0] ?? ""] === undefined || local[axis[0] ?? ""] === found[i],
+      );
+      return found.length === axes.length ? [{ axes, found, fits }] : [];
+    });
+    const { axes, found } = readings.find((reading) => reading.fits) ?? readings[0] ?? { axes: [], found: [] };
+    if (readings.length === 0) throw bad(`${names.length} axes`);
     axes.forEach((axis, i) => {
       const size = found[i] as number;
       const sizeOf = (name: string) => local[name] ?? this.#sizes.get(name);

@@ -19,6 +19,7 @@ import {
   type OutputOptions,
   type PromptOptions,
 } from "./options.ts";
+import { plantedIn } from "./planted.ts";
 import { readPrompt } from "./prompt.ts";
 import { addReferenceOptions, referenceName } from "./reference.ts";
 import { REFERENCES, type ReferenceOptions, type ReferenceRun, traceReference } from "./references.ts";
@@ -105,7 +106,8 @@ async function plan(model: Model, options: Options, version: string) {
   const tokens = leader === undefined ? null : await tokensOf(leader);
   const decode = tokens === null ? (options.steps ?? STEPS) : tokens.follow.length;
   const read = readPrompt(model, tokens === null ? options : { tokens: tokens.prompt }, decode);
-  const prompt = tokens === null ? read.prompt : { ...read.prompt, text: tokens.text };
+  const planted = plantedIn(model, options, read, decode);
+  const prompt = tokens === null ? planted.prompt : { ...read.prompt, text: tokens.text };
   const common = {
     ...{ model, tokenizer: read.tokenizer, prompt, steps: decode, capture: "full" as const, version },
     ...(quiet === undefined ? {} : { quiet }),
@@ -119,6 +121,7 @@ async function plan(model: Model, options: Options, version: string) {
       const summary = await traceModel({
         ...common,
         engine: options,
+        faults: planted.faults,
         output: path,
         ...(follow === undefined ? {} : { follow }),
       });
