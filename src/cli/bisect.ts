@@ -1,5 +1,5 @@
 /** `faultline bisect`: trace, reference, compare, report in one command; everything is left in one folder. */
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { type Comparison, compareTraces } from "../compare/compare.ts";
@@ -73,7 +73,7 @@ export function addBisect(program: Command, version: string): void {
 
 async function bisect(model: Model, options: Options, version: string): Promise<Comparison> {
   const folder = options.output;
-  if (existsSync(folder) && options.actual !== undefined && options.actual.startsWith(join(folder, "actual"))) {
+  if (options.actual?.startsWith(join(folder, "actual"))) {
     throw new InputError(`${options.actual}: would be overwritten; choose another folder with -o`);
   }
   mkdirSync(folder, { recursive: true });

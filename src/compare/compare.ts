@@ -4,24 +4,18 @@
 import { graphOfArchitecture } from "../model/model.ts";
 import { TraceError } from "../trace/errors.ts";
 import type { RecordSummary, Trace } from "../trace/reader.ts";
-import type { TraceRecord } from "../trace/record.ts";
 import { layerOfTap } from "../trace/taps.ts";
 import { type Judgement, judge } from "./budget.ts";
+import { downcastDistance } from "./downcast.ts";
+import { type Envelope, envelopeOf } from "./envelope.ts";
+import { countsOf, distanceOf } from "./evidence.ts";
 import { noiseFacts } from "./facts.ts";
 import { type LogitsRow, type LogitsSummary, logitsRow, summariseLogits } from "./logits.ts";
-import {
-  type Distance,
-  type Evidence,
-  NO_NON_FINITE,
-  type NonFinite,
-  sketchDistance,
-  statisticsDistance,
-  valueDistance,
-} from "./metrics.ts";
+import type { Distance, Evidence, NonFinite } from "./metrics.ts";
 import { NoiseModel } from "./noise.ts";
 import { edgesOf, originsOf } from "./origins.ts";
 import { type Left, type Pair, planPairs, tokenAxis } from "./pairs.ts";
-import { alignTokens, sequenceOf, type TokenAlignment } from "./tokens.ts";
+import { alignTokens, traceSequence as sequence, type TokenAlignment } from "./tokens.ts";
 
 /** What became of one pair. */
 export interface ComparedOp {
@@ -50,6 +44,8 @@ export interface Comparison {
   readonly expected: Side;
   readonly actual: Side;
   readonly tokens: TokenAlignment;
+  /** The step that was given the first differing token; 0 where none differs. */
+  readonly tokenStep: number;
   readonly verdict: "match" | "divergent";
   readonly ops: readonly ComparedOp[];
   readonly unmatched: readonly Left[];
@@ -80,6 +76,7 @@ export interface CompareOptions {
 
 /** Compares two traces. Throws TraceError where nothing can be compared. */
 export async function compareTraces(expected: Trace, actual: Trace, options: CompareOptions = {}): Promise<Comparison> {
+  checkModels(expected, actual);
   const tokens = alignTokens(sequence(expected), sequence(actual));
   const plan = planPairs(expected.records, actual.records, tokens);
   if (plan.pairs.length === 0) {
@@ -100,13 +97,11 @@ export async function compareTraces(expected: Trace, actual: Trace, options: Com
   }
   const steps = [...new Set(judged.map(({ op }) => op.step))];
   const key = (op: ComparedOp) => `${op.step} ${op.tap}`;
-  const divergent = new Set(
-    judged.filter(({ op }) => op.verdict === "numeric" || op.verdict === "non-finite").map(({ op }) => key(op)),
-  );
+  const divergent = new Set(judged.filter(({ op }) => divergentVerdict(op)).map(({ op }) => key(op)));
   const origins = originsOf(divergent, new Set(judged.map(({ op }) => key(op))), edgesOf(graph), steps);
   const place = (op: ComparedOp) => order.get(op.tap) ?? -1;
   const ops = judged
-    .map(({ op }) => ({ ...op, isOrigin: origins.has(key(op)) }))
+    .map(({ op }) => ({ ...op, isOrigin: divergentVerdict(op) && origins.has(key(op)) }))
     .sort((a, b) => a.step - b.step || place(a) - place(b));
   const left = [...plan.unmatched, ...plan.refused];
   const count = (side: Left["side"], list: readonly Left[]) => list.filter((each) => each.side === side).length;
@@ -114,6 +109,7 @@ export async function compareTraces(expected: Trace, actual: Trace, options: Com
     expected: sideOf(expected),
     actual: sideOf(actual),
     tokens,
+    tokenStep: tokens.difference === null ? 0 : stepOf(actual, tokens.difference.position),
     verdict: divergent.size > 0 || tokens.difference !== null || plan.refused.length > 0 ? "divergent" : "match",
     ops,
     unmatched: plan.unmatched,
@@ -131,10 +127,31 @@ export async function compareTraces(expected: Trace, actual: Trace, options: Com
   };
 }
 
-function sequence(trace: Trace) {
-  const starts: number[] = [];
-  for (const record of trace.records) if (!record.tap.startsWith("weight:")) starts[record.step] = record.posStart;
-  return sequenceOf(trace.manifest, starts);
+/** The first step that computed a position. */
+function stepOf(trace: Trace, position: number): number {
+  const steps = trace.records.filter((record) => {
+    const tokens = record.dims.includes("token") ? tokenAxis(record).tokens : 0;
+    return position >= record.posStart && position < record.posStart + tokens;
+  });
+  return Math.min(...steps.map((record) => record.step));
+}
+
+const divergentVerdict = ({ verdict }: ComparedOp) => verdict === "numeric" || verdict === "non-finite";
+
+/** Sizes that two traces of one model share. Layers may be left out of a run: their number is the model's, not the run's. */
+const SIZES = ["embd", "heads", "kvHeads", "headDim", "ffn", "vocab", "layers"] as const;
+
+/** Two models cannot be compared. Throws TraceError naming the size by which they differ. */
+function checkModels(expected: Trace, actual: Trace): void {
+  const [e, a] = [expected.manifest.model, actual.manifest.model];
+  for (const name of SIZES) {
+    const [of, to] = [e.hyperParameters[name], a.hyperParameters[name]];
+    if (of !== undefined && to !== undefined && of !== to) {
+      throw new TraceError(
+        `${expected.path} is of ${e.file} (${name} ${of}), ${actual.path} of ${a.file} (${name} ${to}); compare traces of one model`,
+      );
+    }
+  }
 }
 
 const sideOf = ({ path, manifest, partial }: Trace): Side => ({ path, manifest, partial });
@@ -182,70 +199,6 @@ function noiseOf(
   };
 }
 
-/** Distances of expected and envelope, by step and tap, made when they are asked for. */
-type Envelope = (pair: Pair) => Promise<Distance | null>;
-
-async function envelopeOf(expected: Trace, envelope: Trace): Promise<Envelope> {
-  const tokens = alignTokens(sequence(expected), sequence(envelope));
-  if (tokens.difference !== null) {
-    throw new TraceError(
-      `${envelope.path}: as an envelope it must have the tokens of ${expected.path}, but they differ at position ${tokens.difference.position}; trace both references with the same --tokens`,
-    );
-  }
-  const pairs = new Map(
-    planPairs(expected.records, envelope.records, tokens).pairs.map((pair) => [pair.expected, pair]),
-  );
-  return async (pair) => {
-    const other = pairs.get(pair.expected);
-    if (other === undefined) return null;
-    const { distance } = await distanceOf(expected, envelope, other);
-    // Rows of the expected record -> rows of the actual one.
-    const moved = (token: number) => {
-      const from = other.ranges.find((range) => token >= range.actualToken && token < range.actualToken + range.count);
-      const row = from === undefined ? token : token - from.actualToken + from.expectedToken;
-      const to = pair.ranges.find((range) => row >= range.expectedToken && row < range.expectedToken + range.count);
-      return to === undefined ? -1 : row - to.expectedToken + to.actualToken;
-    };
-    return { ...distance, tokens: distance.tokens.map((each) => ({ ...each, token: moved(each.token) })) };
-  };
-}
-
-interface Loaded {
-  readonly distance: Distance;
-  readonly records: { readonly expected: TraceRecord; readonly actual: TraceRecord } | null;
-  readonly isHash: boolean;
-}
-
-/** The best evidence that both sides have: equal hashes say that all bits are equal, then values, then sketches, then statistics. */
-async function distanceOf(expected: Trace, actual: Trace, pair: Pair): Promise<Loaded> {
-  const [e, a] = [expected.records[pair.expected], actual.records[pair.actual]];
-  if (e === undefined || a === undefined) throw new Error(`pair ${pair.tap} without records`);
-  const { layout, ranges } = pair;
-  const isWhole =
-    ranges.length === 1 && ranges[0]?.count === layout.actualTokens && ranges[0].count === layout.expectedTokens;
-  const isHash =
-    isWhole &&
-    e.hash === a.hash &&
-    e.hash !== 0n &&
-    sameShape(e, a) &&
-    e.statistics.nanCount + e.statistics.infCount === 0;
-  const isLogits = pair.tap === "logits" && e.hasValues && a.hasValues;
-  if (isHash && !isLogits) {
-    return { distance: { ...statisticsDistance(e, e, layout, ranges), evidence: "values" }, records: null, isHash };
-  }
-  const level = e.hasValues && a.hasValues ? "values" : e.hasSketch && a.hasSketch ? "sketch" : "statistics";
-  if (level === "statistics") return { distance: statisticsDistance(e, a, layout, ranges), records: null, isHash };
-  const [loadedE, loadedA] = [await expected.load(pair.expected), await actual.load(pair.actual)];
-  const records = { expected: loadedE, actual: loadedA };
-  if (level === "sketch") return { distance: sketchDistance(loadedE, loadedA, layout, ranges), records, isHash };
-  if (loadedE.values === null || loadedA.values === null)
-    throw new Error(`${pair.tap}: values were announced and are not there`);
-  return { distance: valueDistance(loadedE.values, loadedA.values, layout, ranges), records, isHash };
-}
-
-const sameShape = (e: RecordSummary, a: RecordSummary) =>
-  e.shape.length === a.shape.length && e.shape.every((size, axis) => size === a.shape[axis]);
-
 async function comparePair(
   expected: Trace,
   actual: Trace,
@@ -289,29 +242,26 @@ async function comparePair(
       ulps: distance.ulps,
       nonFinite,
       rms: { expected: e.statistics.rms, actual: a.statistics.rms },
-      downcast: null,
+      downcast: values?.e && values.a ? downcastDistance(values.e, values.a, pair, [e.dtype, a.dtype]) : null,
       verdict,
       isOrigin: false,
     },
-    logits: pair.tap === "logits" && values?.e && values.a ? logitsOf(values.e, values.a, pair) : [],
+    logits:
+      pair.tap === "logits" && pair.sameContext && values?.e && values.a
+        ? logitsOf(values.e, values.a, pair, judgement.allowed)
+        : [],
   };
 }
 
-/** Without values only counts can be held against one another. */
-function countsOf(e: RecordSummary, a: RecordSummary): NonFinite {
-  const [ec, ac] = [e.statistics, a.statistics];
-  const differing = Math.abs(ec.nanCount - ac.nanCount) + Math.abs(ec.infCount - ac.infCount);
-  const same = Math.min(ec.nanCount, ac.nanCount) + Math.min(ec.infCount, ac.infCount);
-  return differing + same === 0 ? NO_NON_FINITE : { differing, same, first: null };
-}
-
-function logitsOf(expected: Float32Array, actual: Float32Array, { layout, ranges }: Pair): LogitsRow[] {
+/** Rows of logits. `allowed` is the relL2 that two right computations may show: the noise that a margin is held against. */
+function logitsOf(expected: Float32Array, actual: Float32Array, pair: Pair, allowed: number): LogitsRow[] {
+  const { layout, ranges, posStart } = pair;
+  const row = (values: Float32Array, token: number) =>
+    values.subarray(token * layout.columns, (token + 1) * layout.columns);
   return ranges.flatMap(({ expectedToken, actualToken, count }) =>
-    Array.from({ length: count }, (_, t) => {
-      const row = (values: Float32Array, token: number) =>
-        values.subarray(token * layout.columns, (token + 1) * layout.columns);
-      return logitsRow(row(expected, expectedToken + t), row(actual, actualToken + t), actualToken + t);
-    }),
+    Array.from({ length: count }, (_, t) =>
+      logitsRow(row(expected, expectedToken + t), row(actual, actualToken + t), posStart + actualToken + t, allowed),
+    ),
   );
 }
 
@@ -331,5 +281,3 @@ function warningsOf(expected: Trace, actual: Trace): string[] {
   }
   return warnings;
 }
-
-export { tokenAxis };

@@ -4,8 +4,8 @@
 export const TOP = 5;
 
 export interface LogitsRow {
-  /** Row of the actual record. */
-  readonly token: number;
+  /** Position whose next token is chosen. */
+  readonly position: number;
   readonly expectedTop: number;
   readonly actualTop: number;
   /** Share of the expected top 5 among the actual top 5. */
@@ -14,7 +14,7 @@ export interface LogitsRow {
   readonly kl: number;
   /** Expected top logit less the second. */
   readonly margin: number;
-  /** RMS of the difference of the two rows: a margin below some 4 of it may turn by noise. */
+  /** How far a logit may be off in a right computation: the allowed relL2 times the row's RMS. A margin within twice it may turn. */
   readonly noise: number;
 }
 
@@ -28,20 +28,20 @@ export interface LogitsSummary {
   readonly flips: readonly LogitsRow[];
 }
 
-/** Judges one row of logits. */
-export function logitsRow(expected: Float32Array, actual: Float32Array, token: number): LogitsRow {
+/** Judges one row of logits. `allowed`: relL2 within which two right computations may differ. */
+export function logitsRow(expected: Float32Array, actual: Float32Array, position: number, allowed: number): LogitsRow {
   const [e, a] = [largest(expected), largest(actual)];
   const [first = 0, second = 0] = e;
-  let difference = 0;
-  for (let i = 0; i < expected.length; i++) difference += ((actual[i] as number) - (expected[i] as number)) ** 2;
+  let squares = 0;
+  for (const logit of expected) squares += logit * logit;
   return {
-    token,
+    position,
     expectedTop: first,
     actualTop: a[0] ?? 0,
     overlap: e.filter((id) => a.includes(id)).length / e.length,
     kl: divergence(expected, actual, expected[first] as number, actual[a[0] ?? 0] as number),
     margin: (expected[first] as number) - (expected[second] as number),
-    noise: Math.sqrt(difference / expected.length),
+    noise: allowed * Math.sqrt(squares / expected.length),
   };
 }
 

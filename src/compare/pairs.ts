@@ -100,13 +100,13 @@ export function planPairs(
     const found = hasTokens(record)
       ? rowsByPosition(record, candidates, expected, tokens)
       : rowsOfWeight(record, candidates, expected);
-    if (found.size === 0) {
+    if (found.length === 0) {
       unmatched.push(left(reasonOf(record, tokens)));
       return;
     }
     let matched = false;
     let problem = "";
-    for (const [other, ranges] of found) {
+    for (const { index: other, sameContext, ranges } of found) {
       const partner = expected[other];
       if (partner === undefined) continue;
       const fit = layoutOf(partner, record);
@@ -115,7 +115,6 @@ export function planPairs(
         refusedExpected.set(other, fit);
         continue;
       }
-      const sameContext = tokens.difference === null || record.posStart + lastRow(ranges) < tokens.difference.position;
       if (
         hasKeys(record) &&
         ranges.some((range) => range.expectedToken + partner.posStart !== range.actualToken + record.posStart)
@@ -149,14 +148,19 @@ export function planPairs(
   return { pairs, unmatched, refused };
 }
 
-const lastRow = (ranges: readonly RowRange[]) =>
-  Math.max(...ranges.map((range) => range.actualToken + range.count - 1));
-
 function reasonOf(record: RecordSummary, { difference, actual }: TokenAlignment): string {
   if (difference !== null && record.posStart + tokenAxis(record).tokens > difference.position) {
     return `tokens differ from position ${difference.position} on`;
   }
   return `positions from ${record.posStart} on (of ${actual.length}) are not in the expected trace`;
+}
+
+/** Rows of one expected record that belong to rows of the record in hand. */
+interface Partner {
+  readonly index: number;
+  /** True if all tokens up to these rows are the same on both sides. */
+  readonly sameContext: boolean;
+  readonly ranges: RowRange[];
 }
 
 /** For each position of the record the expected record that has it: of the same step if there is one, else the earliest. */
@@ -165,8 +169,8 @@ function rowsByPosition(
   candidates: readonly number[],
   expected: readonly RecordSummary[],
   tokens: TokenAlignment,
-): Map<number, RowRange[]> {
-  const found = new Map<number, RowRange[]>();
+): Partner[] {
+  const found: Partner[] = [];
   const ordered = [...candidates].sort(
     (a, b) => Number(expected[b]?.step === record.step) - Number(expected[a]?.step === record.step),
   );
@@ -179,8 +183,13 @@ function rowsByPosition(
     });
     const other = index === undefined ? undefined : expected[index];
     if (index === undefined || other === undefined) continue;
-    const ranges = found.get(index) ?? [];
-    found.set(index, ranges);
+    const sameContext = tokens.difference === null || record.posStart + token < tokens.difference.position;
+    let partner = found.find((each) => each.index === index && each.sameContext === sameContext);
+    if (partner === undefined) {
+      partner = { index, sameContext, ranges: [] };
+      found.push(partner);
+    }
+    const { ranges } = partner;
     const last = ranges.at(-1);
     const expectedToken = position - other.posStart;
     if (
@@ -198,12 +207,12 @@ function rowsOfWeight(
   record: RecordSummary,
   candidates: readonly number[],
   expected: readonly RecordSummary[],
-): Map<number, RowRange[]> {
-  const [first] = candidates;
-  const other = first === undefined ? undefined : expected[first];
-  if (first === undefined || other === undefined) return new Map();
+): Partner[] {
+  const [index] = candidates;
+  const other = index === undefined ? undefined : expected[index];
+  if (index === undefined || other === undefined) return [];
   const count = Math.min(tokenAxis(record).tokens, tokenAxis(other).tokens);
-  return new Map([[first, [{ expectedToken: 0, actualToken: 0, count }]]]);
+  return [{ index, sameContext: true, ranges: [{ expectedToken: 0, actualToken: 0, count }] }];
 }
 
 /** The common layout of two records, or why there is none. Only tokens and keys may differ in number. */

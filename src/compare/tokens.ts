@@ -1,4 +1,5 @@
 /** Tokens first: where two sequences part, and which positions after that still belong together. */
+import type { Trace } from "../trace/reader.ts";
 import type { Manifest } from "../trace/record.ts";
 
 /** Positions that one side may have more than the other before sequences are given up as different: a BOS, a space, a template's head. */
@@ -39,6 +40,13 @@ export function sequenceOf(
     });
   });
   return { ids, pieces: texts };
+}
+
+/** The sequence of a trace. */
+export function traceSequence(trace: Trace) {
+  const starts: number[] = [];
+  for (const record of trace.records) if (!record.tap.startsWith("weight:")) starts[record.step] = record.posStart;
+  return sequenceOf(trace.manifest, starts);
 }
 
 /** Aligns two sequences. */

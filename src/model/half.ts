@@ -40,3 +40,12 @@ export function roundToHalf(value: number): number {
   const rounded = (rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor) * Math.max(unit, 2 ** -24);
   return Math.sign(value) * (rounded > 65504 ? Number.POSITIVE_INFINITY : rounded);
 }
+
+/** The nearest bfloat16 of a number, ties to even; as a number. */
+export function roundToBfloat16(value: number): number {
+  if (!Number.isFinite(value)) return value;
+  asFloat[0] = value;
+  const bits = asBits[0] as number;
+  asBits[0] = (bits + 0x7fff + ((bits >>> 16) & 1)) & 0xffff0000;
+  return asFloat[0] as number;
+}

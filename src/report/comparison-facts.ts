@@ -5,7 +5,7 @@ import { parseDims } from "../trace/dims.ts";
 import { short, visible } from "./numbers.ts";
 
 const place = z.object({
-  /** Absolute position of the token, and its text. */
+  /** Absolute position of the token, and its text. Column is head_dim where the row has heads, else key or channel. */
   position: z.number().int(),
   piece: z.string().nullable(),
   token: z.number().int(),
@@ -90,7 +90,7 @@ export const comparisonSchema = z.object({
 
 const finite = (value: number | null) => (value !== null && Number.isFinite(value) ? value : null);
 
-/** Where an element stands. Column is the index in the row: head_dim within head, key, or channel. */
+/** Where an element stands. */
 function placeOf(op: ComparedOp, comparison: Comparison, at: ComparedOp["largest"]): First["at"] {
   if (at === null) return null;
   const position = op.posStart + at.token;
@@ -99,17 +99,21 @@ function placeOf(op: ComparedOp, comparison: Comparison, at: ComparedOp["largest
     position: isWeight ? at.token : position,
     piece: isWeight ? null : pieceAt(comparison, position),
     token: at.token,
-    head: headOf(op, at),
-    column: at.column,
+    ...headAndColumn(comparison, op, at),
     expected: finite(at.expected),
     actual: finite(at.actual),
   };
 }
 
-/** The head of an element: a block of its own, or part of a merged axis `(head head_dim)`. */
-function headOf(op: ComparedOp, at: { outer: number; column: number }): number | null {
+/** Head and column of an element: the head is an axis of its own, or part of a merged one, `(head head_dim)`. */
+function headAndColumn({ ops }: Comparison, op: ComparedOp, at: { outer: number; column: number }) {
   const axes = parseDims(op.dims);
-  return axes[0]?.[0] === "head" ? at.outer : null;
+  if (axes[0]?.[0] === "head") return { head: at.outer, column: at.column };
+  const scores = ops.find((each) => each.dims === "head token key");
+  const queries = ops.find((each) => each.dims === "token (head head_dim)");
+  const headDim = scores && queries ? (queries.shape[1] ?? 0) / (scores.shape[0] ?? 1) : 0;
+  if (axes.at(-1)?.at(-1) !== "head_dim" || headDim === 0) return { head: null, column: at.column };
+  return { head: Math.floor(at.column / headDim), column: at.column % headDim };
 }
 
 function pieceAt({ actual }: Comparison, position: number): string | null {
@@ -125,15 +129,16 @@ export function placeText(at: NonNullable<First["at"]>): string {
 
 /** The headline: tokens first, then shapes, then the first origin. Null for a match. */
 export function first(comparison: Comparison): First | null {
-  const { tokens, refused, ops } = comparison;
+  const { tokens, tokenStep, refused, ops } = comparison;
   const none = { relL2: null, allowed: null, at: null };
-  if (tokens.difference !== null) {
+  const origin = ops.find((op) => op.isOrigin);
+  // A token chosen after an op went wrong is what the op led to.
+  if (tokens.difference !== null && (origin === undefined || origin.step >= tokenStep)) {
     const { position, expectedPiece, actualPiece } = tokens.difference;
     const side = (piece: string | null) => (piece === null ? "the end" : `"${visible(piece)}"`);
-    const sentence = `the tokens differ at position ${position}: expected ${side(expectedPiece)}, actual ${side(actualPiece)}; what is computed after it must differ too`;
-    return { step: 0, tap: "tokens", op: "tokens", kind: "token", ...none, sentence };
+    const sentence = `the tokens differ at position ${position}: expected ${side(expectedPiece)}, actual ${side(actualPiece)}; ${tokenStep > 0 ? "nothing before it differs, so the choice lay within rounding or the samplers differ" : "what is computed after it must differ too"}`;
+    return { step: tokenStep, tap: "tokens", op: "tokens", kind: "token", ...none, sentence };
   }
-  const origin = ops.find((op) => op.isOrigin);
   const [refusal] = refused;
   if (refusal !== undefined && (origin === undefined || refusal.step <= origin.step)) {
     const { step, tap, reason } = refusal;

@@ -2,7 +2,7 @@
 import type { ComparedOp, Comparison } from "../compare/compare.ts";
 import { nameInLayer } from "../trace/taps.ts";
 import { colors } from "./colors.ts";
-import { first, placeText } from "./comparison-facts.ts";
+import { first } from "./comparison-facts.ts";
 import { short, visible } from "./numbers.ts";
 import { type Column, table } from "./table.ts";
 
@@ -10,8 +10,13 @@ import { type Column, table } from "./table.ts";
 const SHOWN_AFTER = 10;
 const SHOWN_BEFORE = 4;
 
-const percent = (share: number) =>
-  Number.isFinite(share) ? `${share < 10 ? (100 * share).toPrecision(2) : short(100 * share)} %` : short(share);
+/** A share of a budget: percent within it, times it beyond. */
+function ofBudget(share: number): string {
+  if (!Number.isFinite(share)) return short(share);
+  return share > 1
+    ? `${share < 1e4 ? short(Number(share.toPrecision(2))) : share.toExponential(1)} x`
+    : `${Number((100 * share).toPrecision(2))} %`;
+}
 const steps = (count: number) => `${count} step${count === 1 ? "" : "s"}`;
 
 /** The whole report for the terminal. Its first line is the verdict. */
@@ -38,7 +43,7 @@ export function verdictLine(comparison: Comparison): string {
     const worst = worstOf(ops);
     const evidence = ops.every((op) => op.evidence === "statistics") ? " as far as statistics can tell" : "";
     const margin =
-      worst === undefined ? "" : `; nearest to its budget: ${worst.tap}, ${percent(worst.judgement.share)} of it`;
+      worst === undefined ? "" : `; nearest to its budget: ${worst.tap}, ${ofBudget(worst.judgement.share)} of it`;
     return `${colors.green(colors.bold("match"))}: ${totals.matched} records alike${evidence} over ${steps(new Set(ops.map((op) => op.step)).size)}${margin}`;
   }
   return `${colors.red(colors.bold("divergent"))}: ${first(comparison)?.sentence ?? "see below"}`;
@@ -82,7 +87,7 @@ const OP_COLUMNS: readonly Column[] = [
   { title: "RMS actual" },
 ];
 
-function opRow(op: ComparedOp, comparison: Comparison): string[] {
+function opRow(op: ComparedOp): string[] {
   const { judgement, rms } = op;
   const mark =
     op.verdict === "alike"
@@ -94,14 +99,13 @@ function opRow(op: ComparedOp, comparison: Comparison): string[] {
           : colors.red("differs");
   const token = judgement.worst === null ? "" : String(op.posStart + judgement.worst.token);
   const relL2 = op.verdict === "non-finite" ? "NaN/Inf" : atLeast(op) + short(judgement.relL2);
-  void comparison;
   return [
     mark,
     op.tap,
     String(op.step),
     relL2,
     short(judgement.allowed),
-    percent(judgement.share),
+    ofBudget(judgement.share),
     token,
     short(rms.expected),
     short(rms.actual),
@@ -115,28 +119,42 @@ function whereItBegins(comparison: Comparison): string {
   const { ops } = comparison;
   const at = ops.findIndex((op) => op.isOrigin);
   const shown = ops.slice(Math.max(0, at - SHOWN_BEFORE), at + SHOWN_AFTER);
-  const later = ops.slice(at + SHOWN_AFTER).filter((op) => op.isOrigin);
   const lines = [
     colors.bold("where it begins"),
     table(
       OP_COLUMNS,
-      shown.map((op) => opRow(op, comparison)),
+      shown.map((op) => opRow(op)),
     ).trimEnd(),
   ];
-  if (later.length > 0) {
-    const named = later.slice(0, 8).map((op) => `${op.tap} (step ${op.step})`);
+  const downcast = ops[at]?.downcast ?? null;
+  if (downcast !== null) lines.push(`with both sides rounded to the narrower dtype: relL2 ${short(downcast)}`);
+  const further = furtherOrigins(
+    ops.slice(at + 1).filter((op) => op.isOrigin),
+    ops[at],
+  );
+  if (further.length > 0) {
     lines.push(
-      `further origins, fed by nothing that differs: ${named.join(", ")}${later.length > 8 ? `, and ${later.length - 8} more` : ""}`,
+      `also fed by nothing that differs: ${further.slice(0, 8).join("; ")}${further.length > 8 ? `; and ${further.length - 8} more` : ""}`,
     );
   }
   return lines.join("\n");
+}
+
+/** Origins after the first, the steps of one tap together. */
+function furtherOrigins(origins: readonly ComparedOp[], first: ComparedOp | undefined): string[] {
+  const steps = new Map<string, number[]>();
+  for (const { tap, step } of origins) steps.set(tap, [...(steps.get(tap) ?? []), step]);
+  return [...steps].map(([tap, list]) => {
+    const shown = list.length > 4 ? `${list.slice(0, 3).join(", ")}, ... ${list.at(-1)}` : list.join(", ");
+    return `${tap === first?.tap ? "the same tap" : tap} in step${list.length > 1 ? "s" : ""} ${shown}`;
+  });
 }
 
 const KIND_COLUMNS: readonly Column[] = [
   { title: "tap", align: "left" },
   { title: "records" },
   { title: "differ" },
-  { title: "worst relL2" },
+  { title: "relL2" },
   { title: "allowed" },
   { title: "of budget" },
   { title: "at", align: "left" },
@@ -161,9 +179,9 @@ function byKind({ ops }: Comparison): string {
       differ === 0 ? "0" : colors.red(String(differ)),
       atLeast(worst) + short(relL2),
       short(allowed),
-      percent(share),
+      ofBudget(share),
       where,
-      worst.ulps === null ? "" : String(worst.ulps.p99),
+      worst.ulps === null ? "" : short(worst.ulps.p99),
     ];
   });
   return table(KIND_COLUMNS, rows).trimEnd();
@@ -184,12 +202,12 @@ function logitsLines({ logits }: Comparison): string[] {
   const { rows, sameTop, overlap, meanKl, worstKl, flips } = logits;
   return [
     "",
-    `logits: ${sameTop} of ${rows} rows choose the same token, top-5 overlap ${percent(overlap)}, KL mean ${short(meanKl)}, worst ${short(worstKl)} nats`,
+    `logits: ${sameTop} of ${rows} rows choose the same token, top-5 overlap ${Math.round(100 * overlap)} %, KL mean ${short(meanKl)}, worst ${short(worstKl)} nats`,
     ...flips
       .slice(0, 3)
       .map(
-        ({ token, expectedTop, actualTop, margin, noise }) =>
-          `        row ${token}: expected ${expectedTop}, actual ${actualTop}; margin ${short(margin)} ${margin <= 4 * noise ? "within" : "beyond"} the noise of ${short(noise)} RMS`,
+        ({ position, expectedTop, actualTop, margin, noise }) =>
+          `        after position ${position}: expected ${expectedTop}, actual ${actualTop}; the expected margin of ${short(margin)} is ${margin <= 2 * noise ? "within" : "beyond"} what rounding explains (${short(2 * noise)})`,
       ),
   ];
 }
@@ -209,5 +227,3 @@ function totalLines({ totals, unmatched, refused }: Comparison): string[] {
     ),
   ];
 }
-
-export { placeText };
