@@ -1,5 +1,5 @@
 /** What a tap is allowed: noise of two right computations times a margin, or the envelope of two references. */
-import type { Distance, Evidence } from "./metrics.ts";
+import { type Distance, type Evidence, ratio } from "./metrics.ts";
 
 /**
  * The noise model follows first-order, root-mean-square errors; matrices may amplify an error by more than they do the signal. Allowed
@@ -47,8 +47,12 @@ export interface BudgetFacts {
   /** Rows that share a token (heads), and columns of each. */
   readonly outer: number;
   readonly columns: number;
+  /** The last token that is compared. */
+  readonly last: number;
   /** Relative noise of a token's row. */
   readonly noise: (token: number) => number;
+  /** What the op alone adds to it in f32: the floor of an envelope, for references may share code and agree to the bit. */
+  readonly own: (token: number) => number;
   /** Distance of expected and envelope at the same rows; null without one. */
   readonly envelope: Distance | null;
 }
@@ -63,39 +67,30 @@ export function judge(distance: Distance, facts: BudgetFacts): Judgement {
   const natural = new Map(
     envelope?.tokens.map((each) => [each.token, each.expected > 0 ? each.difference / each.expected : 0]),
   );
-  const unit = 2 ** -24;
+  const floorOf = (token: number) => MARGIN * Math.hypot(facts.own(token), floor);
 
   let [allowedEnergy, share] = [0, 0];
   let worst: Judgement["worst"] = null;
   for (const { token, difference, expected } of distance.tokens) {
     const natural2 = natural.get(token);
-    const base =
-      natural2 === undefined
-        ? noiseOf(token)
-        : ENVELOPE_RATIO_TOKEN * Math.sqrt(natural2) + MARGIN * Math.hypot(unit, floor);
+    const base = natural2 === undefined ? noiseOf(token) : ENVELOPE_RATIO_TOKEN * Math.sqrt(natural2) + floorOf(token);
     const allowed = base * slack(outer);
-    allowedEnergy += (natural2 === undefined ? noiseOf(token) : base) ** 2 * expected;
-    const relL2 = difference === 0 ? 0 : Math.sqrt(difference / expected);
+    allowedEnergy += base ** 2 * expected;
+    const relL2 = ratio(difference, expected);
     const part = relL2 === 0 ? 0 : relL2 / allowed;
     if (worst === null || part > share) {
       share = Math.max(share, part);
       worst = { token, relL2, allowed };
     }
   }
-  const relL2 = distance.difference === 0 ? 0 : Math.sqrt(distance.difference / distance.expected);
-  const byEnvelope = envelope !== null && envelope.tokens.length > 0;
+  const relL2 = ratio(distance.difference, distance.expected);
+  const byEnvelope = envelope !== null && envelope.expected > 0;
   const whole = byEnvelope
-    ? ENVELOPE_RATIO * Math.sqrt(envelope.difference / Math.max(envelope.expected, Number.MIN_VALUE)) +
-      MARGIN * Math.hypot(unit, floor)
-    : Math.sqrt(allowedEnergy / distance.expected);
-  const allowed =
-    (Number.isFinite(whole) && distance.tokens.length > 0 ? whole : noiseOf(0)) *
-    slack(outer * Math.max(1, distance.tokens.length));
-  return {
-    relL2,
-    allowed,
-    source: byEnvelope ? "envelope" : "noise",
-    share: Math.max(share, relL2 === 0 ? 0 : relL2 / allowed),
-    worst,
-  };
+    ? ENVELOPE_RATIO * ratio(envelope.difference, envelope.expected) + floorOf(facts.last)
+    : ratio(allowedEnergy, distance.expected);
+  // Without rows (statistics of the whole alone) the last token stands for all: noise does not fall with position.
+  const base = Number.isFinite(whole) && distance.tokens.length > 0 ? whole : noiseOf(facts.last);
+  const allowed = base * slack(outer * Math.max(1, distance.tokens.length));
+  const part = relL2 === 0 ? 0 : relL2 / allowed;
+  return { relL2, allowed, source: byEnvelope ? "envelope" : "noise", share: Math.max(share, part), worst };
 }

@@ -15,6 +15,7 @@ import type { Distance, Evidence, NonFinite } from "./metrics.ts";
 import { NoiseModel } from "./noise.ts";
 import { edgesOf, originsOf } from "./origins.ts";
 import { type Left, type Pair, planPairs, tokenAxis } from "./pairs.ts";
+import { ownRounding } from "./rounding.ts";
 import { alignTokens, traceSequence as sequence, type TokenAlignment } from "./tokens.ts";
 
 /** What became of one pair. */
@@ -170,32 +171,42 @@ function graphOf(expected: Trace, actual: Trace) {
   );
 }
 
+/** Noise of a pair's rows by token, whole and the op's own. */
+interface PairNoise {
+  readonly noise: (token: number) => number;
+  readonly own: (token: number) => number;
+}
+
 function noiseOf(
   graph: ReturnType<typeof graphOf>,
   expected: Trace,
   actual: Trace,
   pairs: readonly Pair[],
-): (pair: Pair) => (token: number) => number {
+): (pair: Pair) => PairNoise {
   const { facts, capacity, steps } = noiseFacts(expected, actual, pairs);
-  // Later steps may compute a position again (no KV cache), so each step's noise is kept by itself.
   const model = new NoiseModel(graph, facts, capacity);
-  const taps = new Set(graph.map((node) => node.op.tap));
-  const kept = new Map<number, Map<string, Float64Array>>();
+  // Later steps may compute a position again (no KV cache), so each step's noise is kept by itself.
+  const kept = new Map<string, { noise: Float64Array; own: Float64Array }>();
   for (const { step, posStart, count } of steps) {
     model.advance(step, posStart, count);
-    const rows = new Map<string, Float64Array>();
-    for (const tap of taps)
-      rows.set(
-        tap,
-        Float64Array.from({ length: count }, (_, i) => model.at(tap, posStart + i)),
-      );
-    kept.set(step, rows);
+    const rows = (of: (position: number) => number) => Float64Array.from({ length: count }, (_, i) => of(posStart + i));
+    for (const { op } of graph) {
+      kept.set(`${step} ${op.tap}`, {
+        noise: rows((at) => model.at(op.tap, at)),
+        own: rows((at) => model.own(op.tap, at)),
+      });
+    }
   }
   return (pair) => {
-    const rows = kept.get(pair.step)?.get(pair.tap);
-    // Weights and tables are no ops of the graph: one rounding, and for tables what an f32 angle costs.
-    return (token) =>
-      rows?.[token] ?? (pair.tap.startsWith("rope.") ? (2 + pair.posStart + token) * 2 ** -24 : 2 ** -24);
+    const rows = kept.get(`${pair.step} ${pair.tap}`);
+    // Weights and tables are no ops of the graph.
+    const kind = pair.tap.startsWith("rope.") ? "rope_table" : "weight";
+    const alone = (token: number) =>
+      Math.SQRT2 * ownRounding(kind, "f32", { terms: 1, position: pair.posStart + token });
+    return {
+      noise: (token) => rows?.noise[token] ?? alone(token),
+      own: (token) => rows?.own[token] ?? alone(token),
+    };
   };
 }
 
@@ -213,7 +224,8 @@ async function comparePair(
     evidence: distance.evidence,
     outer: pair.layout.outer,
     columns: pair.layout.columns,
-    noise: noise(pair),
+    last: Math.max(...pair.ranges.map((range) => range.actualToken + range.count - 1)),
+    ...noise(pair),
     envelope: envelope === null ? null : await envelope(pair),
   });
   const isBad = nonFinite.differing > 0 || nonFinite.same > 0;

@@ -35,6 +35,7 @@ export class NoiseModel {
   readonly #capacity: number;
   readonly #carried = new Map<string, Float64Array>();
   readonly #shown = new Map<string, Float64Array>();
+  readonly #own = new Map<string, Float64Array>();
 
   constructor(graph: readonly GraphNode[], facts: NoiseFacts, capacity: number) {
     this.#graph = graph;
@@ -47,12 +48,18 @@ export class NoiseModel {
     return this.#shown.get(tap)?.[position] ?? Number.NaN;
   }
 
+  /** What the op alone adds on both sides when it computes in f32: the least that may be asked of anybody. */
+  own(tap: string, position: number): number {
+    return this.#own.get(tap)?.[position] ?? Number.NaN;
+  }
+
   /** Follows one step of `count` rows from `posStart` on. */
   advance(step: number, posStart: number, count: number): void {
     for (const { op, inputs } of this.#graph) {
       const dtypes = this.#facts.dtypes(op.tap, step);
       const carried = rowOf(this.#carried, op.tap, this.#capacity);
       const shown = rowOf(this.#shown, op.tap, this.#capacity);
+      const single = rowOf(this.#own, op.tap, this.#capacity);
       const taps = inputs.map((input) => input.tap);
       const terms = this.#terms(op, taps);
       const earlier = new Running(posStart);
@@ -60,6 +67,7 @@ export class NoiseModel {
         const shape = { terms: terms ?? position + 1, position };
         const own = Math.hypot(...dtypes.map((dtype) => ownRounding(op.kind, dtype, shape)));
         const { inherited, condition } = this.#inherited(op, taps, position, earlier);
+        single[position] = Math.SQRT2 * ownRounding(op.kind, "f32", shape);
         carried[position] = Math.hypot(own, inherited);
         shown[position] = Math.hypot(own, inherited * Math.max(1, Number.isFinite(condition) ? condition : 1));
       }

@@ -61,6 +61,8 @@ export const comparisonSchema = z.object({
     .nullable(),
   /** Largest share of any budget that was used: the budgets times this is the least tolerance that would pass. */
   largest_share: z.number().nullable(),
+  /** Records whose budget is so wide that nothing could have been seen. */
+  cannot_be_seen: z.number().int(),
   ops: z.array(
     z.object({
       step: z.number().int(),
@@ -182,6 +184,9 @@ export function first(comparison: Comparison): First | null {
 const atLeast = (op: ComparedOp) =>
   op.evidence === "sketch" ? "about " : op.evidence === "statistics" ? "at least " : "";
 
+/** True if nothing could have been seen at this op: zeros would have passed its budget. */
+export const isBlind = (op: ComparedOp) => op.verdict === "alike" && op.judgement.allowed >= 1;
+
 /** The document of `compare --json`. */
 export function comparisonJson(comparison: Comparison): z.infer<typeof comparisonSchema> {
   const { ops, tokens, logits, totals, verdict, warnings } = comparison;
@@ -218,6 +223,7 @@ export function comparisonJson(comparison: Comparison): z.infer<typeof compariso
             worst_kl: finite(logits.worstKl),
           },
     largest_share: shares.length === 0 ? null : finite(Math.max(...shares)),
+    cannot_be_seen: ops.filter(isBlind).length,
     ops: ops.map((op) => ({
       step: op.step,
       tap: op.tap,

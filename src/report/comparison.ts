@@ -2,7 +2,7 @@
 import type { ComparedOp, Comparison } from "../compare/compare.ts";
 import { nameInLayer } from "../trace/taps.ts";
 import { colors } from "./colors.ts";
-import { first } from "./comparison-facts.ts";
+import { first, isBlind } from "./comparison-facts.ts";
 import { short, visible } from "./numbers.ts";
 import { type Column, table } from "./table.ts";
 
@@ -30,6 +30,7 @@ export function comparisonText(comparison: Comparison): string {
     "",
     ...(ops.some((op) => op.isOrigin) ? [whereItBegins(comparison), ""] : []),
     byKind(comparison),
+    ...blindLines(comparison),
     ...logitsLines(comparison),
     ...totalLines(comparison),
     "",
@@ -195,6 +196,17 @@ export function worstOf(ops: readonly ComparedOp[]): ComparedOp | undefined {
       (worst, op) => (worst === undefined || op.judgement.share > worst.judgement.share ? op : worst),
       undefined,
     );
+}
+
+/** A budget as large as the tensor itself lets anything pass: that is no evidence. */
+function blindLines({ ops }: Comparison): string[] {
+  const blind = ops.filter(isBlind);
+  if (blind.length === 0) return [];
+  return [
+    colors.yellow(
+      `cannot be seen here: ${blind.length} records (${blind[0]?.tap}, ...) are allowed to differ by as much as they are large; --exact, or an envelope, makes their budgets sharp`,
+    ),
+  ];
 }
 
 function logitsLines({ logits }: Comparison): string[] {

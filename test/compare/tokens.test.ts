@@ -1,0 +1,44 @@
+/** Sequences: where they part, and what still belongs together. */
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { alignTokens } from "../../src/compare/tokens.ts";
+
+const sequence = (ids: readonly number[]) => ({ ids, pieces: ids.map((id) => `<${id}>`) });
+const align = (e: readonly number[], a: readonly number[]) => alignTokens(sequence(e), sequence(a));
+
+describe("alignTokens", () => {
+  it("finds equal sequences alike, and one that ends early", () => {
+    expect(align([1, 2, 3], [1, 2, 3])).toMatchObject({ difference: null, shift: null });
+    expect(align([1, 2, 3], [1, 2])).toMatchObject({ difference: null });
+  });
+
+  it("sees an extra and a missing BOS as a shift", () => {
+    const words = [11, 12, 13, 14];
+    const extra = align(words, [1, ...words]);
+    expect(extra).toMatchObject({ shift: 1, difference: { position: 0, expected: 11, actual: 1 } });
+    expect([0, 1, 4].map((position) => extra.of(position))).toEqual([null, 0, 3]);
+    const missing = align([1, ...words], words);
+    expect(missing.shift).toBe(-1);
+    expect(missing.of(0)).toBe(1);
+  });
+
+  it("keeps what follows one other token, and drops what follows another sequence", () => {
+    const replaced = align([1, 2, 3, 4, 5], [1, 9, 3, 4, 5]);
+    expect(replaced).toMatchObject({ shift: 0, difference: { position: 1, expectedPiece: "<2>", actualPiece: "<9>" } });
+    expect([0, 1, 2].map((position) => replaced.of(position))).toEqual([0, null, 2]);
+    expect(align([1, 2, 3, 4, 5], [1, 9, 8, 7, 6])).toMatchObject({ shift: null });
+  });
+
+  it("never pairs positions that hold other tokens", () => {
+    const ids = fc.array(fc.integer({ min: 0, max: 4 }), { maxLength: 12 });
+    fc.assert(
+      fc.property(ids, ids, (e, a) => {
+        const { of } = align(e, a);
+        for (let position = 0; position < a.length; position++) {
+          const other = of(position);
+          if (other !== null && other < e.length) expect(e[other]).toBe(a[position]);
+        }
+      }),
+    );
+  });
+});
