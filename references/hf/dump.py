@@ -7,6 +7,18 @@
 #   "gguf==0.19.0",
 #   "accelerate==1.15.0",
 #   "numpy==2.4.6",
+#   "nvidia-cuda-runtime==13.0.96; platform_system == 'Linux'",
+# ]
+#
+# [tool.uv]
+# override-dependencies = [ # 2.4 GB that a CPU has no use for; see cpu_torch.py
+#   "cuda-bindings; python_version < '0'",
+#   "cuda-toolkit; python_version < '0'",
+#   "nvidia-cudnn-cu13; python_version < '0'",
+#   "nvidia-cusparselt-cu13; python_version < '0'",
+#   "nvidia-nccl-cu13; python_version < '0'",
+#   "nvidia-nvshmem-cu13; python_version < '0'",
+#   "triton; python_version < '0'",
 # ]
 # ///
 """Dumps every tensor of a llama model run by HuggingFace Transformers: eager attention, f32, CPU, KV cache.
