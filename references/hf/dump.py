@@ -32,9 +32,12 @@ it is not finished. references/maps/hf-llama.json translates. Progress goes to s
 import argparse
 import json
 import os
+import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupt ends it without a traceback, imports included
 
 import cpu_torch
 
@@ -139,6 +142,11 @@ def run(model: LlamaForCausalLM, steps: list[list[int]], greedy: int, dump: Dump
             print(f"pass {index + 1} of {passes}", flush=True)
 
 
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"hf: {message}; see dump.py --help\n")
+
+
 def parse_arguments() -> argparse.Namespace:
     def ids(text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
@@ -148,7 +156,7 @@ def parse_arguments() -> argparse.Namespace:
             raise ValueError
         return int(text)
 
-    parser = argparse.ArgumentParser(description="Dumps every tensor of a llama model run by HuggingFace Transformers")
+    parser = Parser(description="Dumps every tensor of a llama model run by HuggingFace Transformers")
     parser.add_argument("--model", type=Path, required=True, help="GGUF file or HuggingFace folder")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--step", type=ids, action="append", default=[], help="tokens of one forward pass: 1,2,3")
@@ -196,8 +204,6 @@ if __name__ == "__main__":
     options = parse_arguments()
     try:
         main(options)
-    except KeyboardInterrupt:
-        sys.exit(130)
     except Exception as error:  # whatever a package throws at a damaged model is the user's to know, in one line
         reason = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
         print(f"hf: {options.model.name}: {' '.join(reason.split())[:400]}", file=sys.stderr)
