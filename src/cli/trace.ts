@@ -31,7 +31,7 @@ export function addTrace(program: Command, version: string): void {
   addOutputOptions(command)
     .addHelpText(
       "after",
-      '\nExamples:\n  faultline trace model.gguf -p "Once upon a time" -n 8 --capture full -o run.arrow\n  faultline trace model.gguf -p "Once upon a time" -n 2 --fault rope.pairing@blk.2.q_rope -o faulty.arrow',
+      '\nExample:\n  faultline trace model.gguf -p "Once upon a time" -n 8 --capture full -o run.arrow\n  faultline trace model.gguf -p "Once upon a time" -n 2 --fault rope.pairing@blk.2.q_rope -o faulty.arrow',
     )
     .action(async (path: string, options: Options) => {
       const model = await openModel(path, options.layers === undefined ? {} : { layers: options.layers });

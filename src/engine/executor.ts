@@ -171,9 +171,11 @@ export class Executor implements StepRunner {
       for (const part of haul.parts) {
         const pass = encoder.beginComputePass();
         for (const { pipeline, group, dispatch } of part.segment.dispatches) {
+          const grid = dispatch.grid(step);
+          if (grid[0] === 0) continue;
           pass.setPipeline(pipeline);
           pass.setBindGroup(0, group);
-          pass.dispatchWorkgroups(...dispatch.grid(step));
+          pass.dispatchWorkgroups(...grid);
         }
         if (recording !== undefined) trip.encodeStatistics(pass, this.#statisticsPipeline(recording), part);
         pass.end();

@@ -26,7 +26,7 @@ export interface Dispatch {
   readonly bindings: Readonly<Record<number, Binding>>;
   /** Words of the uniform; null where the kernel has none. */
   readonly uniform: ((step: StepShape) => readonly number[]) | null;
-  /** Workgroups. */
+  /** Workgroups; where x is 0 it is left out of the step. */
   readonly grid: (step: StepShape) => readonly [x: number, y: number, z: number];
 }
 
