@@ -5,22 +5,18 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { Executor, type ExecutorOptions } from "../../src/engine/executor.ts";
 import { editDistance, parseFault, parseFaults } from "../../src/engine/faults/parse.ts";
 import { FAULTS } from "../../src/engine/faults/table.ts";
 import { faultRow } from "../../src/engine/faults/taps.ts";
 import { faultyTokens } from "../../src/engine/faults/tokens.ts";
-import { GpuWeights } from "../../src/engine/weights.ts";
-import { type Model, openModel } from "../../src/model/model.ts";
+import type { Model } from "../../src/model/model.ts";
 import { recompute, relativeL2 } from "../../src/oracle/recompute.ts";
 import { faultsMarkdown } from "../../src/report/faults.ts";
 import { InputError } from "../../src/trace/errors.ts";
-import { type RunStep, runFull, someTokens, syntheticModel, testGpu } from "../support/engine.ts";
+import { syntheticModel } from "../support/engine.ts";
+import { Bench, embedded, firstDifference, SETTINGS, STEPS } from "../support/faults.ts";
 
 const root = join(import.meta.dirname, "../..");
-const STEPS = [someTokens(24), [7], [300]];
-const SETTINGS = { dtype: "f32", kvCache: true } as const;
-
 /** What an op adds by rounding: measured below 1e-6 on clean runs. */
 const ROUNDING = 3e-6;
 /** A planted op is off by more than this. */
@@ -30,60 +26,19 @@ const SMALL: Readonly<Record<string, string>> = {
   "attn.softmax-no-max": "exp(x) / sum exp(x) is the same number until a score passes 88",
 };
 
-/** A model with its weights on the GPU and its clean run. */
-class Bench {
-  readonly model: Model;
-  readonly steps: readonly (readonly number[])[];
-  readonly clean: RunStep[] = [];
-  readonly #weights: GpuWeights;
-
-  private constructor(model: Model, weights: GpuWeights, steps: readonly (readonly number[])[]) {
-    this.model = model;
-    this.steps = steps;
-    this.#weights = weights;
+/** Plants a fault, and expects that it shows where it was planted and nowhere else. */
+async function expectShown(bench: Bench, text: string): Promise<void> {
+  const { tap, kind, text: canonical } = parseFault(text, bench.model);
+  const faulty = await bench.run(text);
+  expect(firstDifference(bench.clean, faulty), canonical).toEqual({ step: kind.decoding ? 1 : 0, tap });
+  let own = 0;
+  for (const { step, node, expected, actual } of recompute(bench.model, faulty)) {
+    const error = relativeError(expected, actual);
+    if (node.op.tap === tap) own = Math.max(own, error);
+    else expect(error, `${canonical}: ${node.op.tap} in step ${step}`).toBeLessThan(ROUNDING);
   }
-
-  static async of(model: Model, steps: readonly (readonly number[])[] = STEPS): Promise<Bench> {
-    const weights = await GpuWeights.load(await testGpu(), model.file, model.weights.keys());
-    const bench = new Bench(model, weights, steps);
-    bench.clean.push(...(await bench.run()));
-    return bench;
-  }
-
-  /** A run on an executor of its own. */
-  run(...texts: string[]): Promise<RunStep[]> {
-    return this.runWith({}, ...texts);
-  }
-
-  async runWith(changes: Partial<ExecutorOptions>, ...texts: string[]): Promise<RunStep[]> {
-    const faults = parseFaults(texts, this.model, SETTINGS);
-    const options = { capacity: 32, leastHalfBytes: 1 << 20, faults, ...changes };
-    return runFull(new Executor(await testGpu(), this.model, this.#weights, options), this.steps);
-  }
-
-  /** Plants a fault, and expects that it shows where it was planted and nowhere else. */
-  async expectShown(text: string): Promise<void> {
-    const { tap, kind, text: canonical } = parseFault(text, this.model);
-    const faulty = await this.run(text);
-    expect(firstDifference(this.clean, faulty), canonical).toEqual({ step: kind.decoding ? 1 : 0, tap });
-    let own = 0;
-    for (const { step, node, expected, actual } of recompute(this.model, faulty)) {
-      const error = relativeError(expected, actual);
-      if (node.op.tap === tap) own = Math.max(own, error);
-      else expect(error, `${canonical}: ${node.op.tap} in step ${step}`).toBeLessThan(ROUNDING);
-    }
-    if (kind.id in SMALL) expect(own, canonical).toBeLessThanOrEqual(VISIBLE);
-    else expect(own, canonical).toBeGreaterThan(VISIBLE);
-  }
-}
-
-function firstDifference(clean: readonly RunStep[], faulty: readonly RunStep[]) {
-  for (const [step, { records }] of clean.entries()) {
-    for (const [i, record] of records.entries()) {
-      if (faulty[step]?.records[i]?.hash !== record.hash) return { step, tap: record.tap };
-    }
-  }
-  return null;
+  if (kind.id in SMALL) expect(own, canonical).toBeLessThanOrEqual(VISIBLE);
+  else expect(own, canonical).toBeGreaterThan(VISIBLE);
 }
 
 /** Relative L2 error of what is finite; infinite where one side alone is not. */
@@ -95,15 +50,6 @@ function relativeError(expected: ArrayLike<number>, actual: ArrayLike<number>): 
     finite.map(([e]) => e),
     finite.map(([, a]) => a),
   );
-}
-
-const holder = new Map<string, Promise<Bench>>();
-function embedded(steps = STEPS): Promise<Bench> {
-  const key = JSON.stringify(steps);
-  const bench =
-    holder.get(key) ?? openModel(join(root, "models/faultline-tiny-f16.gguf")).then((model) => Bench.of(model, steps));
-  holder.set(key, bench);
-  return bench;
 }
 
 /** Faults that the embedded model cannot show, with one that can. */
@@ -127,7 +73,7 @@ const planted = FAULTS.filter(({ id, tokens }) => tokens === undefined && !id.st
 
 describe("on the embedded model", () => {
   it.each(planted.filter(({ id }) => !(id in OTHERWISE)).map(({ id }) => id))("%s", async (id) => {
-    await (await embedded(isSlow(id) ? [[5]] : STEPS)).expectShown(ELSEWHERE[id] ?? id);
+    await expectShown(await embedded(isSlow(id) ? [[5]] : STEPS), ELSEWHERE[id] ?? id);
   });
 
   it("leaves clean runs as they were, and plants several faults at once", async () => {
@@ -161,65 +107,9 @@ describe("on the embedded model", () => {
 
 describe("on models that can show it", () => {
   it.each(Object.entries(OTHERWISE))("%s", async (id, model) => {
-    await (await Bench.of(await model(), isSlow(id) ? [[5]] : [[1, 2, 3, 4], [5]])).expectShown(id);
+    await expectShown(await Bench.of(await model(), isSlow(id) ? [[5]] : [[1, 2, 3, 4], [5]]), id);
   });
 });
-
-/** What a fault computes, from the run's own inputs: formulas of their own. */
-describe("is what it is called", () => {
-  const silu: Readonly<Record<string, (g: number, u: number) => number>> = {
-    "act.gelu-tanh": (g, u) => 0.5 * g * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (g + 0.044715 * g ** 3))) * u,
-    "act.gelu-erf": (g, u) => 0.5 * g * (1 + erf(g / Math.SQRT2)) * u,
-    "act.relu": (g, u) => Math.max(g, 0) * u,
-    "act.sigmoid": (g, u) => u / (1 + Math.exp(-g)),
-    "act.missing": (g, u) => g * u,
-    "act.on-up": (g, u) => (g * u) / (1 + Math.exp(-u)),
-  };
-  it.each(Object.entries(silu))("%s", async (id, formula) => {
-    const [step] = await (await embedded()).run(id);
-    const of = (name: string) => step?.values.get(`blk.2.${name}`) ?? new Float32Array(0);
-    const [gate, up] = [of("ffn_gate"), of("ffn_up")];
-    const expected = Float64Array.from(gate, (g, i) => formula(g, up[i] as number));
-    expect(relativeL2(expected, of("ffn_act"))).toBeLessThan(1e-6);
-  });
-
-  /** Elements of a head that are turned together, and the angle, in a head of 32. */
-  const turns: Readonly<Record<string, (pair: number, position: number) => readonly [number, number, number]>> = {
-    "rope.pairing": (j, p) => [j, j + 16, p * 10000 ** (-j / 16)],
-    "rope.sign": (j, p) => [2 * j, 2 * j + 1, -p * 10000 ** (-j / 16)],
-    "rope.twice": (j, p) => [2 * j, 2 * j + 1, 2 * p * 10000 ** (-j / 16)],
-    "rope.base:500000": (j, p) => [2 * j, 2 * j + 1, p * 500000 ** (-j / 16)],
-    "rope.frequency-exponent": (j, p) => [2 * j, 2 * j + 1, p * 10000 ** (-j / 32)],
-    "rope.position-minus-one": (j, p) => [2 * j, 2 * j + 1, (p - 1) * 10000 ** (-j / 16)],
-    "rope.half-dims": (j, p) => [2 * j, 2 * j + 1, j < 8 ? p * 10000 ** (-j / 16) : 0],
-  };
-  it.each(Object.entries(turns))("%s", async (id, turn) => {
-    const [step] = await (await embedded()).run(id);
-    const x = step?.values.get("blk.2.q_proj") ?? new Float32Array(0);
-    const expected = new Float64Array(x.length);
-    for (let head = 0; head * 32 < x.length; head++) {
-      for (let pair = 0; pair < 16; pair++) {
-        const [first, second, angle] = turn(pair, Math.floor(head / 8));
-        const [a, b] = [x[head * 32 + first] as number, x[head * 32 + second] as number];
-        expected[head * 32 + first] = a * Math.cos(angle) - b * Math.sin(angle);
-        expected[head * 32 + second] = a * Math.sin(angle) + b * Math.cos(angle);
-      }
-    }
-    expect(relativeL2(expected, step?.values.get("blk.2.q_rope") ?? [])).toBeLessThan(1e-6);
-  });
-});
-
-/** Error function by its series; enough for |x| < 6. */
-function erf(x: number): number {
-  if (Math.abs(x) > 5) return Math.sign(x);
-  let sum = 0;
-  let term = x;
-  for (let n = 0; n < 120; n++) {
-    sum += term / (2 * n + 1);
-    term *= -(x * x) / (n + 1);
-  }
-  return (2 / Math.sqrt(Math.PI)) * sum;
-}
 
 describe("on quantised weights", () => {
   const TYPES = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL"];
@@ -228,7 +118,7 @@ describe("on quantised weights", () => {
     const quant = FAULTS.filter(({ id }) => id.startsWith("quant."));
     const applicable = quant.filter(({ id }) => isPlantable(id, bench.model)).map(({ id }) => id);
     expect(applicable.length).toBeGreaterThan(1);
-    for (const id of applicable) await bench.expectShown(id);
+    for (const id of applicable) await expectShown(bench, id);
   });
 });
 
