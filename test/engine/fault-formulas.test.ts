@@ -159,8 +159,8 @@ describe("block decoders", () => {
   type Block = (w: Float32Array, half: (at: number) => number, next: (at: number) => number) => number[];
   /** The 32 weights of a block that are used, from the right ones and the halves of this block's and the next one's bytes. */
   const formulas: readonly [type: string, id: string, bytes: number, block: Block][] = [
-    ["Q4_0", "quant.nibble-order", 18, (w) => w.reduce<number[]>((all, _, e) => [...all, pick(w, e)], [])],
-    ["Q5_1", "quant.nibble-order", 24, (w) => w.reduce<number[]>((all, _, e) => [...all, pick(w, e)], [])],
+    ["Q4_0", "quant.nibble-order", 18, (w) => Array.from(w, (_, e) => pick(w, e))],
+    ["Q5_1", "quant.nibble-order", 24, (w) => Array.from(w, (_, e) => pick(w, e))],
     ["Q4_0", "quant.zero-point", 18, (w, half) => Array.from(w, (x) => x + 8 * half(0))],
     ["Q4_1", "quant.min-sign", 20, (w, half) => Array.from(w, (x) => x - 2 * half(2))],
     ["Q4_1", "quant.min-missing", 20, (w, half) => Array.from(w, (x) => x - half(2))],
