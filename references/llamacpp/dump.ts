@@ -1,14 +1,16 @@
 /** Runs a model in llama.cpp, through the small programs of this folder, which build.sh compiles where they are not there yet. */
-import { spawn } from "node:child_process";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { packageRoot } from "../../src/model/package-root.ts";
 import { InputError } from "../../src/trace/errors.ts";
+import { runProgram } from "../program.ts";
 
 export interface LlamaCppOptions {
   /** Folder of a llama.cpp checkout with shared libraries built, instead of the prebuilt one that is fetched. */
   readonly llamaCpp?: string | undefined;
+  /** What is being fetched or compiled, where something is. */
+  readonly onNote?: (line: string) => void;
 }
 
 export interface LlamaCppDump extends LlamaCppOptions {
@@ -31,7 +33,7 @@ export interface LlamaCppDump extends LlamaCppOptions {
 }
 
 /** Paths of the two programs; compiled, and llama.cpp fetched, where need be. Throws InputError where that cannot be done. */
-export async function llamaCppPrograms({ llamaCpp }: LlamaCppOptions = {}): Promise<{
+export async function llamaCppPrograms({ llamaCpp, onNote }: LlamaCppOptions = {}): Promise<{
   readonly dump: string;
   readonly quantize: string;
 }> {
@@ -42,10 +44,9 @@ export async function llamaCppPrograms({ llamaCpp }: LlamaCppOptions = {}): Prom
     );
   }
   const script = fileURLToPath(new URL("references/llamacpp/build.sh", packageRoot()));
-  let folder = "";
-  await run("bash", [script, ...(llamaCpp === undefined ? [] : ["--llama-cpp", llamaCpp])], (line) => {
-    folder = line;
-  });
+  const parts = [script, ...(llamaCpp === undefined ? [] : ["--llama-cpp", llamaCpp])];
+  const printed = await runProgram("llama.cpp", "bash", parts, onNote === undefined ? {} : { onNote });
+  const folder = printed.at(-1) ?? "";
   return { dump: join(folder, "faultline-llamacpp-dump"), quantize: join(folder, "faultline-llamacpp-quantize") };
 }
 
@@ -60,9 +61,11 @@ export async function dumpLlamaCpp(request: LlamaCppDump): Promise<void> {
     request.logitsOnly ? ["--logits-only"] : [],
   ];
   try {
-    await run(dump, options.flat(), (line) => {
-      const [done, total] = line.split(" ").map(Number);
-      if (done !== undefined && total !== undefined) request.onProgress?.(done, total);
+    await runProgram("llama.cpp", dump, options.flat(), {
+      onLine: (line) => {
+        const [done, total] = line.split(" ").map(Number);
+        if (done !== undefined && total !== undefined) request.onProgress?.(done, total);
+      },
     });
   } finally {
     await rm(join(request.folder, "exact.gguf"), { force: true }); // stays where the program was killed
@@ -77,44 +80,5 @@ export async function quantizeModel(
   options: LlamaCppOptions = {},
 ): Promise<void> {
   const { quantize } = await llamaCppPrograms(options);
-  await run(quantize, [input, output, type]);
-}
-
-/** Runs a program to its end; Ctrl-C ends it first. Throws InputError with the last line of what it said where it fails. */
-function run(program: string, args: readonly string[], onLine: (line: string) => void = () => {}): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
-    let said = "";
-    let rest = "";
-    let interrupted = false;
-    const interrupt = () => {
-      interrupted = true;
-      child.kill("SIGTERM");
-    };
-    const end = (error?: InputError) => {
-      process.off("SIGINT", interrupt);
-      process.off("SIGTERM", interrupt);
-      if (error === undefined) resolve();
-      else reject(error);
-    };
-    process.on("SIGINT", interrupt);
-    process.on("SIGTERM", interrupt);
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
-      said = (said + text).slice(-10_000);
-    });
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      const lines = (rest + text).split("\n");
-      rest = lines.pop() ?? "";
-      for (const line of lines) onLine(line);
-    });
-    child.on("error", (error) => end(new InputError(`${program} cannot be run: ${error.message}`)));
-    child.on("close", (status, signal) => {
-      if (status === 0) return end();
-      if (interrupted) return end(new InputError("llama.cpp was interrupted; its dump is not whole"));
-      const last = said.trim().split("\n").at(-1)?.trim() || "it said nothing";
-      if (signal === null) return end(new InputError(last));
-      const place = last.replace(/^\/\S*\//, ""); // of an assertion: the file's name will do
-      end(new InputError(`llama.cpp broke down (${signal}) in ${args.join(" ").slice(0, 200)}: ${place}`));
-    });
-  });
+  await runProgram("llama.cpp", quantize, [input, output, type]);
 }

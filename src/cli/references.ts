@@ -55,7 +55,7 @@ export async function traceReference(
 ): Promise<TraceFacts> {
   if (name === "onnx") return traceOnnx(run);
   const folder = run.keepDump ?? mkdtempSync(join(tmpdir(), "faultline-dump-"));
-  const bar = progressBar(name, "tensors", run.quiet);
+  const bar = progressBar(name, name === "hf" ? "passes" : "tensors", run.quiet);
   try {
     await dump(name, folder, run, options, (done, total) => bar.update(done, total));
     bar.stop();

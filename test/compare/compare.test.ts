@@ -169,11 +169,9 @@ describe("an envelope", () => {
   it("takes the place of the budget: less than natural passes, more does not", async () => {
     const names = ["embed", "blk.0.attn_norm"];
     const noisy = (size: number) =>
-      taps(
-        names,
-        1,
-        (values, tap) => tap !== "embed" && values.forEach((x, i) => (values[i] = x * (1 + size * Math.cos(7 * i)))),
-      );
+      taps(names, 1, (values, tap) => {
+        if (tap !== "embed") values.set(values.map((x, i) => x * (1 + size * Math.cos(7 * i))));
+      });
     const [expected, natural] = [await traceFrom(taps(names), TOKENS), await traceFrom(noisy(1e-3), TOKENS)];
     const verdictOf = async (size: number, envelope: boolean) =>
       (await compareTraces(expected, await traceFrom(noisy(size), TOKENS), envelope ? { envelope: natural } : {}))

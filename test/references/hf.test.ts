@@ -81,13 +81,17 @@ describe("a dump of the embedded model", () => {
 
   it("says who made it, and feeds itself the likeliest token", async () => {
     const folder = scratch();
-    const progress: string[] = [];
+    const progress: number[][] = [];
     await dumpHuggingFace({
       ...{ model: embedded, steps: [[256, 10, 20]], greedy: 2, folder, logitsOnly: true },
-      onProgress: (line) => progress.push(line),
+      onProgress: (done, total) => progress.push([done, total]),
     });
     const { dump, taps } = readDump(folder, 32);
-    expect(progress).toEqual(["loading", "pass 1 of 3", "pass 2 of 3", "pass 3 of 3"]);
+    expect(progress).toEqual([
+      [1, 3],
+      [2, 3],
+      [3, 3],
+    ]);
     expect(taps.map(({ tap }) => tap)).toEqual(["logits", "logits", "logits"]);
     expect(dump.names).toBe("hf-llama");
     expect(dump.producer).toMatchObject({ name: "transformers", version: "5.23.0", device: "cpu", dtype: "f32" });
