@@ -1,70 +1,90 @@
-/** `faultline demo`: the embedded model, traced and looked at. */
+/** `faultline demo`: the embedded model against HuggingFace Transformers, as it is and with planted faults. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Command, Option } from "commander";
-import { growthTable } from "../compare/growth.ts";
-import { openModel } from "../model/model.ts";
+import { compareTraces } from "../compare/compare.ts";
+import { parseFaults } from "../engine/faults/parse.ts";
+import { type Model, openModel } from "../model/model.ts";
 import { packageRoot } from "../model/package-root.ts";
-import { inspectJson, inspectText } from "../report/inspect.ts";
-import { traceSummaryJson, traceSummaryText } from "../report/trace-summary.ts";
+import { plain } from "../report/colors.ts";
+import { type DemoRun, demoHead, demoJson, demoRunText, demoTail, isAsPlanted } from "../report/demo.ts";
 import { Trace } from "../trace/reader.ts";
 import { addOutputOptions, DEVICES, type DeviceOption, type OutputOptions } from "./options.ts";
 import { readPrompt } from "./prompt.ts";
 import { traceModel } from "./trace-model.ts";
 
-/** The model that comes with the package. */
+/** The model that comes with the package, and what HuggingFace Transformers made of it (scripts/reference-trace.sh). */
 export const EMBEDDED_MODEL = "models/faultline-tiny-f16.gguf";
-const PROMPT = "In the beginning God created the heaven and";
-const STEPS = 8;
+const REFERENCE = "models/faultline-tiny-f16.hf.arrow";
+/** One that anybody sees in the text, and one that nobody would. */
+const FAULTS = ["linear.swap-gate-up@blk.2.ffn_gate", "rope.pairing@blk.2.q_rope"];
+
+const packaged = (path: string) => fileURLToPath(new URL(path, packageRoot()));
 
 export function addDemo(program: Command, version: string): void {
   const command = program
     .command("demo")
-    .description("trace the embedded model and look at the trace")
-    .addOption(new Option("--device <kind>", "where to run").choices(DEVICES).default("auto"))
-    .option("-o, --output <file>", "trace to write", "demo.arrow");
+    .description("the embedded model against HuggingFace Transformers, as it is and with planted faults")
+    .addOption(
+      new Option("--device <kind>", "where to run")
+        .choices(DEVICES.filter((device) => device !== "oracle"))
+        .default("auto"),
+    )
+    .option("-o, --output <dir>", "folder for traces and report", "faultline-demo");
   addOutputOptions(command)
-    .addHelpText("after", "\nExample:\n  faultline demo -o demo.arrow")
+    .addHelpText("after", "\nExample:\n  faultline demo")
     .action(async (options: OutputOptions & { device: DeviceOption; output: string }) => {
-      const model = await openModel(fileURLToPath(new URL(EMBEDDED_MODEL, packageRoot())));
+      const model = await openModel(packaged(EMBEDDED_MODEL));
+      const expected = await Trace.open(packaged(REFERENCE));
       try {
-        const { tokenizer, prompt } = readPrompt(model, { prompt: PROMPT }, STEPS);
-        const { output } = options;
-        const engine = { device: options.device, dtype: "f32" as const, kvCache: true };
-        const quiet = options.quiet ?? false;
-        const summary = await traceModel({
-          model,
-          tokenizer,
-          prompt,
-          steps: STEPS,
-          output,
-          capture: "full",
-          engine,
-          version,
-          quiet,
-        });
-        const trace = await Trace.open(output);
-        const facts = {
-          path: output,
-          manifest: trace.manifest,
-          partial: trace.partial,
-          records: trace.records.length,
-          steps: summary.steps,
-          step: 0,
-          growth: growthTable(trace.records, 0),
-          taps: [],
-        };
-        await trace.close();
-        if (options.json) {
-          process.stdout.write(
-            `${JSON.stringify({ trace: traceSummaryJson(summary), inspect: inspectJson(facts) })}\n`,
-          );
-        } else {
-          process.stdout.write(
-            `"${PROMPT}"\n${traceSummaryText(summary, tokenizer.decode(summary.generated))}\n${inspectText(facts)}`,
-          );
+        mkdirSync(options.output, { recursive: true });
+        const print = (text: string) => void (options.json || process.stdout.write(text));
+        const head = demoHead(expected.manifest);
+        print(head);
+        const [runs, texts]: [DemoRun[], string[]] = [[], [head]];
+        for (const [index, fault] of [null, ...FAULTS].entries()) {
+          const run = await demoRun(model, expected, fault, index, options, version);
+          const text = demoRunText(run, index + 1);
+          print(text);
+          runs.push(run);
+          texts.push(text);
         }
+        writeFileSync(join(options.output, "report.txt"), plain(texts.join("")));
+        if (options.json) process.stdout.write(`${JSON.stringify(demoJson(runs))}\n`);
+        else print(demoTail(runs, options.output));
+        if (!runs.every(isAsPlanted)) process.exitCode = 1;
       } finally {
+        await expected.close();
         model.file.close();
       }
     });
+}
+
+/** One run of the engine, held against the reference. */
+async function demoRun(
+  model: Model,
+  expected: Trace,
+  fault: string | null,
+  index: number,
+  options: OutputOptions & { device: DeviceOption; output: string },
+  version: string,
+): Promise<DemoRun> {
+  const started = performance.now();
+  const steps = expected.manifest.tokens.length - 1;
+  const { tokenizer, prompt } = readPrompt(model, { prompt: expected.manifest.prompt ?? "" }, steps);
+  const engine = { device: options.device, dtype: "f32" as const, kvCache: true };
+  const faults = fault === null ? [] : parseFaults([fault], model, engine);
+  const output = join(options.output, `${index}-${fault ?? "clean"}.arrow`);
+  const quiet = options.quiet ?? false;
+  const run = { model, tokenizer, prompt, steps, output, engine, version, quiet, faults, capture: "full" as const };
+  const { generated } = await traceModel(run);
+  const actual = await Trace.open(output);
+  try {
+    const comparison = await compareTraces(expected, actual);
+    const what = faults[0]?.kind.what ?? null;
+    return { fault, what, text: tokenizer.decode(generated), comparison, elapsedMs: performance.now() - started };
+  } finally {
+    await actual.close();
+  }
 }

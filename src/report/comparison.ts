@@ -116,7 +116,7 @@ function opRow(op: ComparedOp): string[] {
 /** Sketches estimate, statistics bound from below. */
 const atLeast = (op: ComparedOp) => (op.evidence === "sketch" ? "~" : op.evidence === "statistics" ? ">=" : "");
 
-function whereItBegins(comparison: Comparison): string {
+export function whereItBegins(comparison: Comparison): string {
   const { ops } = comparison;
   const at = ops.findIndex((op) => op.isOrigin);
   const shown = ops.slice(Math.max(0, at - SHOWN_BEFORE), at + SHOWN_AFTER);
