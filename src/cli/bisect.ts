@@ -1,6 +1,6 @@
 /** `faultline bisect`: trace, reference, compare, report in one command; everything is left in one folder. */
 import { mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { type Comparison, compareTraces } from "../compare/compare.ts";
 import { type Model, openModel } from "../model/model.ts";
@@ -72,12 +72,9 @@ export function addBisect(program: Command, version: string): void {
 }
 
 async function bisect(model: Model, options: Options, version: string): Promise<Comparison> {
-  const folder = options.output;
-  if (options.actual?.startsWith(join(folder, "actual"))) {
-    throw new InputError(`${options.actual}: would be overwritten; choose another folder with -o`);
-  }
-  mkdirSync(folder, { recursive: true });
+  checkNames(options);
   const sides = await plan(model, options, version);
+  mkdirSync(options.output, { recursive: true });
   const open: Trace[] = [];
   const openTrace = async (path: string) => {
     const trace = await Trace.open(path);
@@ -100,10 +97,27 @@ async function bisect(model: Model, options: Options, version: string): Promise<
   }
 }
 
+const isTrace = (name: string) => name.endsWith(".arrow");
+
+/** What is named must exist as a reference or a trace, and no trace that is given may be written over. */
+function checkNames({ against, envelope, actual, output }: Options): void {
+  for (const name of [against, envelope]) if (name !== undefined && !isTrace(name)) referenceName(name);
+  const written = [
+    ...(actual === undefined ? ["actual.arrow"] : []),
+    ...(isTrace(against) ? [] : ["expected.arrow"]),
+    ...(envelope !== undefined && isTrace(envelope) ? [] : ["envelope.arrow"]),
+  ].map((name) => resolve(output, name));
+  for (const given of [actual, against, envelope]) {
+    if (given !== undefined && written.includes(resolve(given))) {
+      throw new InputError(`${given}: would be written over; choose another folder with -o`);
+    }
+  }
+}
+
 /** Both sides of a bisection: functions that make a trace, or find it where it is given, and say where it is. */
 async function plan(model: Model, options: Options, version: string) {
   const { output, quiet, against, actual } = options;
-  const given = against.endsWith(".arrow") ? against : undefined;
+  const given = isTrace(against) ? against : undefined;
   const leader = actual ?? given;
   if (leader !== undefined) refuseSteps(options, leader);
   const tokens = leader === undefined ? null : await tokensOf(leader);
@@ -136,7 +150,7 @@ async function plan(model: Model, options: Options, version: string) {
       return path;
     },
     reference: async (name: string, file: string, exact = options.exact) => {
-      if (name.endsWith(".arrow")) return name;
+      if (isTrace(name)) return name;
       const path = join(output, file);
       const run: ReferenceRun = { ...common, output: path, ...(follow === undefined ? {} : { follow }) };
       await traceReference(referenceName(name), run, { ...options, exact });

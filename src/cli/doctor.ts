@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
+import { onnxRuntimeVersion } from "../../references/onnx/runner.ts";
 import { adapterFacts, Gpu, requestAdapter } from "../engine/device.ts";
 import { kernelProblems } from "../engine/kernels.ts";
 import { packageRoot } from "../model/package-root.ts";
@@ -11,11 +12,19 @@ import { addOutputOptions, type OutputOptions } from "./options.ts";
 
 const NEEDED_NODE = 20;
 
-/** Programs that later references need: name, arguments that print a version, what they are for, how to get them. */
+/** Programs that references need: name, arguments that print a version, what they are for, how to get them. */
 const TOOLS: readonly [program: string, args: readonly string[], use: string, remedy: string][] = [
-  ["g++", ["--version"], "builds the llama.cpp dumper", "apt-get install g++"],
-  ["python3", ["--version"], "runs the HuggingFace dumper, reads traces with pyarrow", "apt-get install python3"],
-  ["uv", ["--version"], "runs the Python programs with pinned packages", "pip install uv"],
+  ["c++", ["--version"], "builds the llama.cpp reference", "apt-get install g++"],
+  ["git", ["--version"], "fetches the llama.cpp reference", "apt-get install git"],
+  [
+    "python3",
+    [
+      "-c",
+      "import sys, venv, ensurepip; print('Python', sys.version.split()[0]); sys.exit(sys.version_info < (3, 11))",
+    ],
+    "3.11 or newer with venv runs the HuggingFace reference",
+    "apt-get install python3 python3-venv",
+  ],
 ];
 
 export function addDoctor(program: Command): void {
@@ -24,7 +33,7 @@ export function addDoctor(program: Command): void {
   )
     .addHelpText("after", "\nExample:\n  faultline doctor")
     .action(async (options: OutputOptions) => {
-      const findings = [checkNode(), ...(await checkGpu()), ...TOOLS.map(checkTool)];
+      const findings = [checkNode(), ...(await checkGpu()), await checkOnnx(), ...TOOLS.map(checkTool)];
       process.stdout.write(options.json ? `${JSON.stringify(doctorJson(findings))}\n` : doctorText(findings));
       if (findings.some((finding) => finding.state === "missing" && finding.needed)) process.exitCode = 2;
     });
@@ -77,6 +86,15 @@ async function checkGpu(): Promise<DoctorFinding[]> {
     return [{ name: "WebGPU adapter", state: "missing", found: (error as Error).message, needed: true, remedy }];
   } finally {
     gpu?.close();
+  }
+}
+
+async function checkOnnx(): Promise<DoctorFinding> {
+  const finding = { name: "ONNX Runtime", needed: false, remedy: "npm ci" };
+  try {
+    return { ...finding, state: "works", found: await onnxRuntimeVersion() };
+  } catch (error) {
+    return { ...finding, state: "missing", found: (error as Error).message };
   }
 }
 

@@ -81,7 +81,11 @@ export async function compareTraces(expected: Trace, actual: Trace, options: Com
   const tokens = alignTokens(sequence(expected), sequence(actual));
   const plan = planPairs(expected.records, actual.records, tokens);
   if (plan.pairs.length === 0) {
-    const why = plan.refused[0]?.reason ?? plan.unmatched[0]?.reason ?? "both are empty";
+    const { difference } = tokens;
+    const why =
+      difference === null
+        ? mostFrequent([...plan.refused, ...plan.unmatched].map((left) => left.reason))
+        : `tokens differ from position ${difference.position} on`;
     throw new TraceError(
       `${expected.path} and ${actual.path}: none of ${expected.records.length} and ${actual.records.length} records belong together (${why}); compare traces of one model and one prompt`,
     );
@@ -135,6 +139,12 @@ function stepOf(trace: Trace, position: number): number {
     return position >= record.posStart && position < record.posStart + tokens;
   });
   return Math.min(...steps.map((record) => record.step));
+}
+
+function mostFrequent(reasons: readonly string[]): string {
+  const counts = new Map<string, number>();
+  for (const reason of reasons) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? "both are empty";
 }
 
 const divergentVerdict = ({ verdict }: ComparedOp) => verdict === "numeric" || verdict === "non-finite";

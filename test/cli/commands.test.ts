@@ -1,9 +1,10 @@
 /** The commands as a user runs them, on the embedded model: what they print, what they write, their JSON documents. */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { demoSchema } from "../../src/report/demo.ts";
 import { doctorSchema } from "../../src/report/doctor.ts";
 import { inspectSchema } from "../../src/report/inspect.ts";
 import { tokensSchema } from "../../src/report/tokens.ts";
@@ -121,13 +122,23 @@ describe("commands", () => {
     expect(doctor.findings.filter((finding) => finding.needed).map((finding) => finding.state)).not.toContain(
       "missing",
     );
-    const demo = faultline("demo", "-o", join(folder, "demo.arrow"));
+    const demo = faultline("demo", "-o", join(folder, "demo"));
     expect(demo).toContain("the earth");
-    expect(existsSync(join(folder, "demo.arrow"))).toBe(true);
+    expect(demo).toContain("3 of 3 verdicts are as planted");
+    expect(readFileSync(join(folder, "demo/report.txt"), "utf8")).toContain(">> origin  blk.2.q_rope");
+    const document = demoSchema.parse(JSON.parse(faultline("demo", "-o", join(folder, "demo"), "--json")));
+    expect(document.runs.map(({ comparison }) => comparison.first?.tap ?? null)).toEqual([
+      null,
+      "blk.2.ffn_gate",
+      "blk.2.q_rope",
+    ]);
   });
 
   it("every command has help with an example", () => {
-    for (const command of ["trace", "inspect", "generate", "tokens", "doctor", "demo"]) {
+    for (const command of [
+      ...["bisect", "trace", "reference", "import", "compare", "inspect"],
+      ...["generate", "tokens", "faults", "doctor", "demo"],
+    ]) {
       expect(faultline(command, "--help")).toMatch(/Example:\n {2}faultline/);
     }
   });
