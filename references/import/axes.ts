@@ -3,8 +3,8 @@ import { type AxisSizes, parseDims } from "../../src/trace/dims.ts";
 import { InputError } from "../../src/trace/errors.ts";
 
 /**
- * Sizes of axes learnt from arrays. An axis that stands alone gives its size; a merged one, `(head head_dim)`, gives the last of its
- * factors that is not yet known.
+ * Sizes of axes learnt from arrays. An axis that stands alone gives its size; a merged one, `(head head_dim)`, gives the one factor
+ * that is not yet known.
  */
 export class AxisTable {
   readonly #sizes: Map<string, number>;
@@ -21,38 +21,56 @@ export class AxisTable {
     return Object.fromEntries(this.#sizes);
   }
 
+  /** True if an array can have these axes. */
+  fits(dims: string, shape: readonly number[], local: AxisSizes): boolean {
+    return this.#readings(dims, shape, local).some((reading) => reading.fits);
+  }
+
   /**
    * Binds the axes `dims` to an array. `local` are the sizes of this array's own axes (token, key): they differ from step to step.
-   * Leading axes of size 1 may be more or fewer than dims names; an axis merged in dims may stand unmerged in the array. Gives the
-   * sizes of the names in dims, slowest first. Throws InputError where the shape contradicts what is known.
+   * Leading axes of size 1 may be more or fewer than dims names; an axis merged in dims may stand unmerged in the array. Throws
+   * InputError where the shape contradicts what is known.
    */
   bind(what: string, dims: string, shape: readonly number[], local: AxisSizes): void {
-    const names = parseDims(dims);
-    const spread = names.flat();
     const bad = (why: string) => new InputError(`${what}: shape [${shape.join(", ")}] is not ${dims} (${why})`);
-    const most = shape.slice(shape.findIndex((size) => size !== 1));
-    // Merged or not: as it stands with as many axes, and with tokens and keys where they are known to be.
-    const readings = [names, spread.map((name) => [name])].flatMap((axes) => {
-      const found = [...Array(Math.max(0, axes.length - most.length)).fill(1), ...most] as number[];
-      const fits = axes.every(
-        (axis, i) => axis.length > 1 || local[axis[0] ?? ""] === undefined || local[axis[0] ?? ""] === found[i],
-      );
-      return found.length === axes.length ? [{ axes, found, fits }] : [];
-    });
-    const { axes, found } = readings.find((reading) => reading.fits) ?? readings[0] ?? { axes: [], found: [] };
-    if (readings.length === 0) throw bad(`${names.length} axes`);
-    axes.forEach((axis, i) => {
-      const size = found[i] as number;
-      const sizeOf = (name: string) => local[name] ?? this.#sizes.get(name);
-      const unknown = axis.filter((name) => sizeOf(name) === undefined);
-      const known = axis.reduce((product, name) => product * (sizeOf(name) ?? 1), 1);
+    const readings = this.#readings(dims, shape, local);
+    const reading = readings.find((each) => each.fits) ?? readings[0];
+    if (reading === undefined) throw bad(`${parseDims(dims).length} axes`);
+    reading.axes.forEach((axis, i) => {
+      const size = reading.sizes[i] ?? 1;
+      const { unknown, known } = this.#factors(axis, local);
       const [name] = unknown;
-      if (unknown.length === 0 && known !== size) throw bad(`${axis.join(" ")} is ${known}, not ${size}`);
-      if (unknown.length === 1 && name !== undefined) {
-        if (size % known !== 0 || size === 0) throw bad(`${axis.join(" ")}: ${size} is not a multiple of ${known}`);
-        this.#sizes.set(name, size / known);
-      }
+      if (name === undefined && known !== size) throw bad(`${axis.join(" ")} is ${known}, not ${size}`);
+      if (unknown.length > 0 && (size === 0 || size % known !== 0))
+        throw bad(`${axis.join(" ")}: ${size} is not a multiple of ${known}`);
+      if (unknown.length === 1 && name !== undefined) this.#sizes.set(name, size / known);
     });
+  }
+
+  /** The ways to read a shape as these axes: as they stand, or all unmerged. */
+  #readings(dims: string, shape: readonly number[], local: AxisSizes) {
+    const names = parseDims(dims);
+    const first = shape.findIndex((size) => size !== 1);
+    const most = first < 0 ? [] : shape.slice(first);
+    return [names, names.flat().map((name) => [name])].flatMap((axes) => {
+      if (axes.length < most.length) return [];
+      const sizes = [...Array<number>(axes.length - most.length).fill(1), ...most];
+      const fits = axes.every((axis, i) => {
+        const { unknown, known } = this.#factors(axis, local);
+        const size = sizes[i] ?? 1;
+        return unknown.length === 0 ? known === size : size > 0 && size % known === 0;
+      });
+      return [{ axes, sizes, fits }];
+    });
+  }
+
+  /** Of a merged axis: the names whose size is not known, and the product of the others. */
+  #factors(axis: readonly string[], local: AxisSizes): { unknown: string[]; known: number } {
+    const sizeOf = (name: string) => local[name] ?? this.#sizes.get(name);
+    return {
+      unknown: axis.filter((name) => sizeOf(name) === undefined),
+      known: axis.reduce((product, name) => product * (sizeOf(name) ?? 1), 1),
+    };
   }
 }
 

@@ -170,9 +170,9 @@ async function tokensOf(path: string): Promise<{ prompt: number[]; follow: numbe
   const trace = await Trace.open(path);
   try {
     const sequence: number[] = [];
-    const starts = new Map(
-      trace.records.filter((record) => record.dims.includes("token")).map((record) => [record.step, record.posStart]),
-    );
+    const starts = new Map<number, number>();
+    for (const { dims, step, posStart } of trace.records)
+      if (dims.includes("token")) starts.set(step, Math.min(starts.get(step) ?? posStart, posStart));
     const { tokens, prompt } = trace.manifest;
     tokens.forEach((step, number) => {
       const start = starts.get(number) ?? sequence.length;

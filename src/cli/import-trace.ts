@@ -29,6 +29,7 @@ export interface ImportFacts extends TraceFacts {
   readonly ignored: readonly string[];
   readonly unknown: readonly string[];
   readonly replaced: readonly string[];
+  readonly leftOut: PlannedImport["leftOut"];
 }
 
 /** Imports a source. Throws InputError where names, shapes or files do not fit; nothing is left behind then. */
@@ -41,7 +42,7 @@ export async function importTrace(run: ImportRun): Promise<ImportFacts> {
   const idle = run.taps?.find((glob) => !planned.records.some(({ plan: { tap } }) => tapMatcher([glob])(tap)));
   if (idle !== undefined || plan.records.length === 0) {
     throw new InputError(
-      `no tap of the dump matches ${idle ?? run.taps?.join(",")}; it has ${planned.records[0]?.plan.tap} and ${planned.records.length - 1} more`,
+      `no tap of ${source.producer.name} matches ${idle ?? run.taps?.join(",")}; it has ${planned.records[0]?.plan.tap} and ${planned.records.length - 1} more`,
     );
   }
   if (model !== null && existsSync(output) && realpathSync(output) === realpathSync(model.file.path)) {
@@ -81,6 +82,7 @@ export async function importTrace(run: ImportRun): Promise<ImportFacts> {
     ignored: planned.ignored,
     unknown: planned.unknown,
     replaced: planned.replaced,
+    leftOut: planned.leftOut,
   };
 }
 

@@ -58,6 +58,11 @@ function tokenList(text: string): number[] {
   return text.split(",").map((part) => integer(0)(part));
 }
 
+/** Token ids of several steps: `1,2,3;4;5` are three. */
+export function tokenSteps(text: string): number[][] {
+  return text.split(";").map(tokenList);
+}
+
 export function addPromptOptions(command: Command): Command {
   return command
     .option("-p, --prompt <text>", "prompt text, tokenised as it stands")

@@ -47,8 +47,8 @@ export interface BudgetFacts {
   /** Rows that share a token (heads), and columns of each. */
   readonly outer: number;
   readonly columns: number;
-  /** The last token that is compared. */
-  readonly last: number;
+  /** The tokens that are compared: what is allowed where the distance has no rows. */
+  readonly rows: readonly number[];
   /** Relative noise of a token's row. */
   readonly noise: (token: number) => number;
   /** What the op alone adds to it in f32: the floor of an envelope, for references may share code and agree to the bit. */
@@ -86,11 +86,15 @@ export function judge(distance: Distance, facts: BudgetFacts): Judgement {
   const relL2 = ratio(distance.difference, distance.expected);
   const byEnvelope = envelope !== null && envelope.expected > 0;
   const whole = byEnvelope
-    ? ENVELOPE_RATIO * ratio(envelope.difference, envelope.expected) + floorOf(facts.last)
+    ? ENVELOPE_RATIO * ratio(envelope.difference, envelope.expected) + rootMeanSquare(facts.rows.map(floorOf))
     : ratio(allowedEnergy, distance.expected);
-  // Without rows (statistics of the whole alone) the last token stands for all: noise does not fall with position.
-  const base = Number.isFinite(whole) && distance.tokens.length > 0 ? whole : noiseOf(facts.last);
+  const hasWhole = Number.isFinite(whole) && (byEnvelope || distance.tokens.length > 0);
+  const base = hasWhole ? whole : rootMeanSquare(facts.rows.map(noiseOf));
   const allowed = base * slack(outer * Math.max(1, distance.tokens.length));
   const part = relL2 === 0 ? 0 : relL2 / allowed;
   return { relL2, allowed, source: byEnvelope ? "envelope" : "noise", share: Math.max(share, part), worst };
+}
+
+function rootMeanSquare(values: readonly number[]): number {
+  return Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / values.length);
 }

@@ -4,18 +4,17 @@
 import { graphOfArchitecture } from "../model/model.ts";
 import { TraceError } from "../trace/errors.ts";
 import type { RecordSummary, Trace } from "../trace/reader.ts";
+import { knownStatistic } from "../trace/statistics.ts";
 import { layerOfTap } from "../trace/taps.ts";
 import { type Judgement, judge } from "./budget.ts";
 import { downcastDistance } from "./downcast.ts";
 import { type Envelope, envelopeOf } from "./envelope.ts";
-import { countsOf, distanceOf } from "./evidence.ts";
-import { noiseFacts } from "./facts.ts";
+import { countsOf, distanceOf, noDistance } from "./evidence.ts";
 import { type LogitsRow, type LogitsSummary, logitsRow, summariseLogits } from "./logits.ts";
-import type { Distance, Evidence, NonFinite } from "./metrics.ts";
-import { NoiseModel } from "./noise.ts";
+import { type Distance, type Evidence, NO_NON_FINITE, type NonFinite, rowsOf } from "./metrics.ts";
 import { edgesOf, originsOf } from "./origins.ts";
+import { type PairNoise, pairNoise } from "./pair-noise.ts";
 import { type Left, type Pair, planPairs, tokenAxis } from "./pairs.ts";
-import { ownRounding } from "./rounding.ts";
 import { alignTokens, traceSequence as sequence, type TokenAlignment } from "./tokens.ts";
 
 /** What became of one pair. */
@@ -34,7 +33,8 @@ export interface ComparedOp {
   readonly largest: Distance["largest"];
   readonly ulps: Distance["ulps"];
   readonly nonFinite: NonFinite;
-  readonly rms: { readonly expected: number; readonly actual: number };
+  /** Null where it is not known. */
+  readonly rms: { readonly expected: number | null; readonly actual: number | null };
   /** relL2 once the expected values are rounded to the actual side's narrower dtype; null where that does not apply. */
   readonly downcast: number | null;
   readonly verdict: "alike" | "numeric" | "non-finite" | "other-context";
@@ -92,14 +92,23 @@ export async function compareTraces(expected: Trace, actual: Trace, options: Com
   }
   const graph = graphOf(expected, actual);
   const order = new Map(graph.map((node, index) => [node.op.tap, index]));
-  const noise = noiseOf(graph, expected, actual, plan.pairs);
+  const noise = pairNoise(graph, expected, actual, plan.pairs);
   const envelope = options.envelope === undefined ? null : await envelopeOf(expected, options.envelope);
 
-  const judged: { op: ComparedOp; logits: LogitsRow[] }[] = [];
+  const judged: Judged[] = [];
+  const silent: Pair[] = [];
   for (const [index, pair] of plan.pairs.entries()) {
-    judged.push(await comparePair(expected, actual, pair, noise, envelope));
+    const each = await comparePair(expected, actual, pair, noise, envelope);
+    if (each === null) silent.push(pair);
+    else judged.push(each);
     options.progress?.(index + 1, plan.pairs.length);
   }
+  if (judged.length === 0) {
+    throw new TraceError(
+      `${expected.path} and ${actual.path}: nothing can be held against one another in ${plan.pairs.length} pairs of records (${SILENT}); capture both with values, sketches or statistics`,
+    );
+  }
+  const unmatched = [...plan.unmatched, ...silentRecords(silent, judged)];
   const steps = [...new Set(judged.map(({ op }) => op.step))];
   const key = (op: ComparedOp) => `${op.step} ${op.tap}`;
   const divergent = new Set(judged.filter(({ op }) => divergentVerdict(op)).map(({ op }) => key(op)));
@@ -108,7 +117,7 @@ export async function compareTraces(expected: Trace, actual: Trace, options: Com
   const ops = judged
     .map(({ op }) => ({ ...op, isOrigin: divergentVerdict(op) && origins.has(key(op)) }))
     .sort((a, b) => a.step - b.step || place(a) - place(b));
-  const left = [...plan.unmatched, ...plan.refused];
+  const left = [...unmatched, ...plan.refused];
   const count = (side: Left["side"], list: readonly Left[]) => list.filter((each) => each.side === side).length;
   return {
     expected: sideOf(expected),
@@ -117,19 +126,36 @@ export async function compareTraces(expected: Trace, actual: Trace, options: Com
     tokenStep: tokens.difference === null ? 0 : stepOf(actual, tokens.difference.position),
     verdict: divergent.size > 0 || tokens.difference !== null || plan.refused.length > 0 ? "divergent" : "match",
     ops,
-    unmatched: plan.unmatched,
+    unmatched,
     refused: plan.refused,
     logits: summariseLogits(judged.flatMap(({ logits }) => logits)),
     totals: {
       expected: expected.records.length,
       actual: actual.records.length,
       matched: actual.records.length - count("actual", left),
-      unmatched: plan.unmatched.length,
+      unmatched: unmatched.length,
       refused: plan.refused.length,
     },
     warnings: warningsOf(expected, actual),
     envelope: options.envelope?.path ?? null,
   };
+}
+
+interface Judged {
+  readonly pair: Pair;
+  readonly op: ComparedOp;
+  readonly logits: readonly LogitsRow[];
+}
+
+const SILENT = "no statistic is known on both sides, or no RMS to hold it against";
+
+/** Records that have a partner, but no pair in which anything is known on both sides. */
+function silentRecords(silent: readonly Pair[], judged: readonly Judged[]): Left[] {
+  return (["expected", "actual"] as const).flatMap((side) => {
+    const heard = new Set(judged.map(({ pair }) => pair[side]));
+    const alone = new Map(silent.filter((pair) => !heard.has(pair[side])).map((pair) => [pair[side], pair]));
+    return [...alone].map(([index, { tap, step }]) => ({ side, index, tap, step, reason: SILENT }));
+  });
 }
 
 /** The first step that computed a position. */
@@ -181,60 +207,24 @@ function graphOf(expected: Trace, actual: Trace) {
   );
 }
 
-/** Noise of a pair's rows by token, whole and the op's own. */
-interface PairNoise {
-  readonly noise: (token: number) => number;
-  readonly own: (token: number) => number;
-}
-
-function noiseOf(
-  graph: ReturnType<typeof graphOf>,
-  expected: Trace,
-  actual: Trace,
-  pairs: readonly Pair[],
-): (pair: Pair) => PairNoise {
-  const { facts, capacity, steps } = noiseFacts(expected, actual, pairs);
-  const model = new NoiseModel(graph, facts, capacity);
-  // Later steps may compute a position again (no KV cache), so each step's noise is kept by itself.
-  const kept = new Map<string, { noise: Float64Array; own: Float64Array }>();
-  for (const { step, posStart, count } of steps) {
-    model.advance(step, posStart, count);
-    const rows = (of: (position: number) => number) => Float64Array.from({ length: count }, (_, i) => of(posStart + i));
-    for (const { op } of graph) {
-      kept.set(`${step} ${op.tap}`, {
-        noise: rows((at) => model.at(op.tap, at)),
-        own: rows((at) => model.own(op.tap, at)),
-      });
-    }
-  }
-  return (pair) => {
-    const rows = kept.get(`${pair.step} ${pair.tap}`);
-    // Weights and tables are no ops of the graph.
-    const kind = pair.tap.startsWith("rope.") ? "rope_table" : "weight";
-    const alone = (token: number) =>
-      Math.SQRT2 * ownRounding(kind, "f32", { terms: 1, position: pair.posStart + token });
-    return {
-      noise: (token) => rows?.noise[token] ?? alone(token),
-      own: (token) => rows?.own[token] ?? alone(token),
-    };
-  };
-}
-
 async function comparePair(
   expected: Trace,
   actual: Trace,
   pair: Pair,
-  noise: ReturnType<typeof noiseOf>,
+  noise: (pair: Pair) => PairNoise,
   envelope: Envelope | null,
-): Promise<{ op: ComparedOp; logits: LogitsRow[] }> {
-  const { distance, records, isHash } = await distanceOf(expected, actual, pair);
+): Promise<Judged | null> {
+  const { distance: known, records, isHash } = await distanceOf(expected, actual, pair);
   const [e, a] = [expected.records[pair.expected], actual.records[pair.actual]] as [RecordSummary, RecordSummary];
+  // NaN and Inf are a finding even where nothing else is known.
+  if (known === null && countsOf(e, a) === NO_NON_FINITE) return null;
+  const distance = known ?? noDistance("statistics");
   const nonFinite = distance.evidence === "values" && !isHash ? distance.nonFinite : countsOf(e, a);
   const judgement = judge(distance, {
     evidence: distance.evidence,
     outer: pair.layout.outer,
     columns: pair.layout.columns,
-    last: Math.max(...pair.ranges.map((range) => range.actualToken + range.count - 1)),
+    rows: rowsOf(pair.ranges),
     ...noise(pair),
     envelope: envelope === null ? null : await envelope(pair),
   });
@@ -248,6 +238,7 @@ async function comparePair(
         : "numeric";
   const values = records === null ? null : { e: records.expected.values, a: records.actual.values };
   return {
+    pair,
     op: {
       step: pair.step,
       posStart: pair.posStart,
@@ -263,7 +254,7 @@ async function comparePair(
       largest: distance.largest,
       ulps: distance.ulps,
       nonFinite,
-      rms: { expected: e.statistics.rms, actual: a.statistics.rms },
+      rms: { expected: knownStatistic("rms", e.statistics), actual: knownStatistic("rms", a.statistics) },
       downcast: values?.e && values.a ? downcastDistance(values.e, values.a, pair, [e.dtype, a.dtype]) : null,
       verdict,
       isOrigin: false,

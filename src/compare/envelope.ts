@@ -23,6 +23,7 @@ export async function envelopeOf(expected: Trace, envelope: Trace): Promise<Enve
     const other = pairs.get(pair.expected);
     if (other === undefined) return null;
     const { distance } = await distanceOf(expected, envelope, other);
+    if (distance === null) return null;
     // Rows of the expected record -> rows of the actual one.
     const moved = (token: number) => {
       const from = other.ranges.find((range) => token >= range.actualToken && token < range.actualToken + range.count);

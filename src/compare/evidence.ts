@@ -3,16 +3,20 @@ import type { RecordSummary, Trace } from "../trace/reader.ts";
 import type { TraceRecord } from "../trace/record.ts";
 import {
   type Distance,
+  type Evidence,
   NO_NON_FINITE,
   type NonFinite,
+  rowsOf,
   sketchDistance,
   statisticsDistance,
   valueDistance,
 } from "./metrics.ts";
 import type { Pair } from "./pairs.ts";
+import { selectedStatistics } from "./selected.ts";
 
 export interface Loaded {
-  readonly distance: Distance;
+  /** Null where nothing is known on both sides. */
+  readonly distance: Distance | null;
   readonly records: { readonly expected: TraceRecord; readonly actual: TraceRecord } | null;
   readonly isHash: boolean;
 }
@@ -32,10 +36,17 @@ export async function distanceOf(expected: Trace, actual: Trace, pair: Pair): Pr
     e.statistics.nanCount + e.statistics.infCount === 0;
   const isLogits = pair.tap === "logits" && e.hasValues && a.hasValues;
   if (isHash && !isLogits) {
-    return { distance: { ...statisticsDistance(e, e, layout, ranges), evidence: "values" }, records: null, isHash };
+    const same = statisticsDistance(e, e, layout, ranges) ?? noDistance("values");
+    return { distance: { ...same, evidence: "values" }, records: null, isHash };
   }
   const level = e.hasValues && a.hasValues ? "values" : e.hasSketch && a.hasSketch ? "sketch" : "statistics";
-  if (level === "statistics") return { distance: statisticsDistance(e, a, layout, ranges), records: null, isHash };
+  if (level === "statistics") {
+    const sides = [
+      await comparedRows(expected, e, pair, "expected"),
+      await comparedRows(actual, a, pair, "actual"),
+    ] as const;
+    return { distance: statisticsDistance(...sides, layout, ranges), records: null, isHash };
+  }
   const [loadedE, loadedA] = [await expected.load(pair.expected), await actual.load(pair.actual)];
   const records = { expected: loadedE, actual: loadedA };
   if (level === "sketch") return { distance: sketchDistance(loadedE, loadedA, layout, ranges), records, isHash };
@@ -53,4 +64,20 @@ export function countsOf(e: RecordSummary, a: RecordSummary): NonFinite {
   const differing = Math.abs(ec.nanCount - ac.nanCount) + Math.abs(ec.infCount - ac.infCount);
   const same = Math.min(ec.nanCount, ac.nanCount) + Math.min(ec.infCount, ac.infCount);
   return differing + same === 0 ? NO_NON_FINITE : { differing, same, first: null };
+}
+
+/** Where a record has more rows than are compared, and its values: their statistics. */
+async function comparedRows(trace: Trace, record: RecordSummary, pair: Pair, side: "expected" | "actual") {
+  const rows = rowsOf(pair.ranges, side);
+  const [tokens, columns] = [pair.layout[`${side}Tokens`], pair.layout[`${side}Columns`]];
+  if (rows.length === tokens || !record.hasValues || columns !== pair.layout.columns) return record;
+  const { rowRms, values } = await trace.load(pair[side]);
+  if (values === null) return record;
+  return { rowRms, statistics: selectedStatistics(values, { outer: pair.layout.outer, tokens, columns }, rows) };
+}
+
+/** A distance that nothing is known of. */
+export function noDistance(evidence: Evidence): Distance {
+  const none = { cosine: null, largest: null, nonFinite: NO_NON_FINITE, ulps: null };
+  return { evidence, difference: 0, expected: 0, tokens: [], ...none };
 }

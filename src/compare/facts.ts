@@ -53,13 +53,16 @@ function rowSize(record: RecordSummary, token: number): number {
   return Math.sqrt((squares / outer) * (columns / seen));
 }
 
+/** The rows of each step: from the first that any record has to the last. */
 function stepsOf(records: readonly RecordSummary[]): StepRows[] {
   const steps = new Map<number, StepRows>();
   for (const record of records) {
     if (!record.dims.includes("token")) continue;
-    const { tokens } = tokenAxis(record);
-    if (!steps.has(record.step))
-      steps.set(record.step, { step: record.step, posStart: record.posStart, count: tokens });
+    const { step, posStart } = record;
+    const before = steps.get(step) ?? { step, posStart, count: 0 };
+    const from = Math.min(before.posStart, posStart);
+    const to = Math.max(before.posStart + before.count, posStart + tokenAxis(record).tokens);
+    steps.set(step, { step, posStart: from, count: to - from });
   }
   return [...steps.values()].sort((a, b) => a.step - b.step);
 }

@@ -258,14 +258,14 @@ type Known = Pick<Statistics, "count" | "mean" | "rms" | "max" | "min" | "maxAbs
 /**
  * What statistics alone prove: a lower bound of the distance, from | ||a|| - ||e|| | <= ||a - e|| for each row, and for the whole
  * from the means (sqrt(n) |mean a - mean e| <= ||a - e||) and the extremes (|max a - max e| <= ||a - e||). It cannot see what keeps
- * them all: a permutation, a rotation.
+ * them all: a permutation, a rotation. Null where they prove nothing: where no statistic is known on both sides, or no size.
  */
 export function statisticsDistance(
   expected: { readonly rowRms: Float32Array; readonly statistics: Known },
   actual: { readonly rowRms: Float32Array; readonly statistics: Known },
   layout: Layout,
   ranges: readonly RowRange[],
-): Distance {
+): Distance | null {
   const tokens: Distance["tokens"][number][] = [];
   for (const { expectedToken, actualToken, count } of ranges) {
     for (let t = 0; t < count; t++) {
@@ -280,20 +280,39 @@ export function statisticsDistance(
       if (!Number.isNaN(difference)) tokens.push({ token: actualToken + t, difference, expected: energy });
     }
   }
-  const rows = estimated("statistics", tokens);
+  const rows = tokens.length === 0 ? null : estimated("statistics", tokens);
   const [e, a] = [expected.statistics, actual.statistics];
-  const n = e.count;
-  if (a.count !== n || n !== layout.outer * layout.columns * ranges.reduce((sum, range) => sum + range.count, 0))
-    return rows;
-  const bounds = [
-    rows.difference,
-    n * (a.rms - e.rms) ** 2,
-    n * (a.mean - e.mean) ** 2,
-    (a.max - e.max) ** 2,
-    (a.min - e.min) ** 2,
-  ];
-  const energy = Number.isNaN(e.rms) ? rows.expected : n * e.rms ** 2;
-  return { ...rows, difference: Math.max(...bounds.filter((bound) => !Number.isNaN(bound))), expected: energy };
+  const isWhole = a.count === e.count && e.count === layout.outer * layout.columns * rowsOf(ranges).length;
+  const bounds = isWhole ? wholeBounds(e, a).filter((bound) => !Number.isNaN(bound)) : [];
+  // Alike they must be to match, so either side's size is the scale.
+  const energy = e.count * (Number.isNaN(e.rms) ? a.rms : e.rms) ** 2;
+  if (bounds.length === 0 || Number.isNaN(energy)) return rows;
+  const whole = { difference: Math.max(rows?.difference ?? 0, ...bounds), expected: energy };
+  return { ...(rows ?? estimated("statistics", [])), ...whole };
+}
+
+/** Token rows of a record that are compared. */
+export function rowsOf(ranges: readonly RowRange[], side: "expected" | "actual" = "actual"): number[] {
+  return ranges.flatMap((range) => Array.from({ length: range.count }, (_, t) => range[`${side}Token`] + t));
+}
+
+/** Energies that whole tensors differ by at least; NaN where a statistic is not known on both sides. */
+function wholeBounds(e: Known, a: Known): number[] {
+  const mean = Math.max(0, Math.abs(a.mean - e.mean) - meanRounding(e) - meanRounding(a));
+  const extremes = (["max", "min", "maxAbs"] as const).map((key) => (a[key] - e[key]) ** 2);
+  return [e.count * (a.rms - e.rms) ** 2, e.count * mean ** 2, ...extremes];
+}
+
+/** Standard deviations of a sum's rounding that are granted. */
+const MEAN_MARGIN = 4;
+
+/**
+ * Rounding of a mean that comes from one f32 sum of n elements, as some engines print it. Addition k errs by up to u times the sum so
+ * far, uniformly, so RMS u / sqrt(3) of it; that sum is about k mean + sqrt(k) rms, and the squares add up to n^3 mean^2 / 3 + n^2 rms^2 / 2.
+ */
+function meanRounding({ count, mean, rms }: Known): number {
+  const size = Number.isNaN(rms) ? Math.abs(mean) : rms;
+  return (MEAN_MARGIN * 2 ** -24 * Math.sqrt((count * mean ** 2) / 3 + size ** 2 / 2)) / Math.sqrt(3);
 }
 
 function estimated(evidence: Evidence, tokens: Distance["tokens"]): Distance {

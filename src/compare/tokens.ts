@@ -45,7 +45,9 @@ export function sequenceOf(
 /** The sequence of a trace. */
 export function traceSequence(trace: Trace) {
   const starts: number[] = [];
-  for (const record of trace.records) if (!record.tap.startsWith("weight:")) starts[record.step] = record.posStart;
+  // A step may have records of its last rows only; it starts with the first row of any.
+  for (const { tap, step, posStart } of trace.records)
+    if (!tap.startsWith("weight:")) starts[step] = Math.min(starts[step] ?? posStart, posStart);
   return sequenceOf(trace.manifest, starts);
 }
 

@@ -3,7 +3,7 @@ import type { ComparedOp, Comparison } from "../compare/compare.ts";
 import { nameInLayer } from "../trace/taps.ts";
 import { colors } from "./colors.ts";
 import { first, isBlind } from "./comparison-facts.ts";
-import { short, visible } from "./numbers.ts";
+import { figure, short, visible } from "./numbers.ts";
 import { type Column, table } from "./table.ts";
 
 /** Ops shown where a divergence begins. */
@@ -108,8 +108,8 @@ function opRow(op: ComparedOp): string[] {
     short(judgement.allowed),
     ofBudget(judgement.share),
     token,
-    short(rms.expected),
-    short(rms.actual),
+    figure(rms.expected),
+    figure(rms.actual),
   ];
 }
 

@@ -4,8 +4,9 @@ import { z } from "zod";
 import type { GrowthRow } from "../compare/growth.ts";
 import type { RecordSummary } from "../trace/reader.ts";
 import type { Manifest } from "../trace/record.ts";
+import { knownStatistic } from "../trace/statistics.ts";
 import { colors } from "./colors.ts";
-import { short, visible } from "./numbers.ts";
+import { figure, short, visible } from "./numbers.ts";
 import { table } from "./table.ts";
 
 export interface InspectFacts {
@@ -19,9 +20,10 @@ export interface InspectFacts {
   readonly taps: readonly RecordSummary[];
 }
 
-/** A number, or its name where JSON has none. */
-const jsonNumber = z.union([z.number(), z.enum(["NaN", "Inf", "-Inf"])]);
-const jsonOf = (value: number) => (Number.isFinite(value) ? value : (short(value) as "NaN" | "Inf" | "-Inf"));
+/** A number, or its name where JSON has none; null where it is not known. */
+const jsonNumber = z.union([z.number(), z.enum(["NaN", "Inf", "-Inf"])]).nullable();
+const jsonOf = (value: number | null) =>
+  value === null || Number.isFinite(value) ? value : (short(value) as "NaN" | "Inf" | "-Inf");
 
 export const inspectSchema = z.object({
   schema: z.literal("faultline.inspect/1"),
@@ -39,8 +41,8 @@ export const inspectSchema = z.object({
       rms: jsonNumber,
       max_abs: jsonNumber,
       mean: jsonNumber,
-      growth: jsonNumber.nullable(),
-      increment: jsonNumber.nullable(),
+      growth: jsonNumber,
+      increment: jsonNumber,
       non_finite: z.number().int(),
     }),
   ),
@@ -82,14 +84,16 @@ export function inspectJson(facts: InspectFacts): z.infer<typeof inspectSchema> 
       rms: jsonOf(rms),
       max_abs: jsonOf(maxAbs),
       mean: jsonOf(mean),
-      growth: growth === null ? null : jsonOf(growth),
-      increment: increment === null ? null : jsonOf(increment),
+      growth: jsonOf(growth),
+      increment: jsonOf(increment),
       non_finite: nonFinite,
     })),
     taps: facts.taps.map(({ tap, op, dims, shape, statistics: s, hash }) => ({
       ...{ tap, op, dims, shape, count: s.count, nan: s.nanCount, inf: s.infCount, zero: s.zeroCount },
-      ...{ min: jsonOf(s.min), max: jsonOf(s.max), max_abs: jsonOf(s.maxAbs), max_abs_index: s.maxAbsIndex },
-      ...{ mean: jsonOf(s.mean), rms: jsonOf(s.rms), hash: hash.toString(16).padStart(16, "0") },
+      ...{ min: jsonOf(knownStatistic("min", s)), max: jsonOf(knownStatistic("max", s)) },
+      ...{ max_abs: jsonOf(knownStatistic("maxAbs", s)), max_abs_index: s.maxAbsIndex },
+      ...{ mean: jsonOf(knownStatistic("mean", s)), rms: jsonOf(knownStatistic("rms", s)) },
+      ...{ hash: hash.toString(16).padStart(16, "0") },
     })),
   });
 }
@@ -123,9 +127,9 @@ function growth({ growth: rows }: InspectFacts): string {
     columns,
     rows.map((row) => [
       row.tap,
-      short(row.rms),
-      short(row.maxAbs),
-      short(row.mean),
+      figure(row.rms),
+      figure(row.maxAbs),
+      figure(row.mean),
       row.growth === null ? "" : `${row.growth.toFixed(1)}x`,
       short(row.increment),
       row.nonFinite === 0 ? "0" : colors.red(String(row.nonFinite)),
@@ -144,14 +148,11 @@ function tapTable(rows: readonly RecordSummary[]): string {
     rows.map(({ tap, shape, statistics: s, hash }) => [
       tap,
       shape.join("x"),
-      short(s.rms),
-      short(s.mean),
-      short(s.min),
-      short(s.max),
+      ...(["rms", "mean", "min", "max"] as const).map((name) => figure(knownStatistic(name, s))),
       String(s.zeroCount),
       s.nanCount === 0 ? "0" : colors.red(String(s.nanCount)),
       s.infCount === 0 ? "0" : colors.red(String(s.infCount)),
-      hash.toString(16).padStart(16, "0").slice(0, 8),
+      hash === 0n ? "?" : hash.toString(16).padStart(16, "0").slice(0, 8),
     ]),
   );
 }

@@ -9,6 +9,11 @@ export function short(value: number | null): string {
   return value.toExponential(3);
 }
 
+/** A figure, or a question mark where it is not known. */
+export function figure(value: number | null): string {
+  return value === null ? "?" : short(value);
+}
+
 /** Milliseconds as seconds with one decimal. */
 export function seconds(ms: number): string {
   return `${(ms / 1000).toFixed(1)} s`;

@@ -15,6 +15,12 @@ export interface Statistics {
   readonly maxAbsIndex: number;
 }
 
+/** A statistic of a record, or null where it is not known: NaN although some elements are finite (docs/trace-format.md). */
+export function knownStatistic(name: "min" | "max" | "maxAbs" | "mean" | "rms", of: Statistics): number | null {
+  const finite = of.count - of.nanCount - of.infCount;
+  return Number.isNaN(of[name]) && finite > 0 ? null : of[name];
+}
+
 /** What one row adds to the statistics of its tensor. The GPU delivers one per row, the CPU computes the same. */
 export interface RowStatistics {
   readonly count: number;
