@@ -44,6 +44,9 @@ export function readEvalLog(path: string, options: SourceOptions = {}): Source {
   const { nodes, tokens: printed } = parse(readText(path, "give the log of llama-eval-callback"));
   const graphs = splitGraphs(nodes);
   const tokens = options.tokens ?? divide(printed, graphs, path);
+  if (printed.length > 0 && tokens?.flat().join() !== printed.join()) {
+    throw new InputError(`${path}: prints other tokens (${printed.slice(0, 8).join(",")}...) than --tokens`);
+  }
   const given = { names: "llama.cpp", producer: { name: "llama-eval-callback" } };
   const facts = sourceFacts(given, path, dirname(path), tokens === undefined ? {} : { tokens });
   if (facts.steps.length !== graphs.length) {

@@ -237,6 +237,7 @@ describe("a log of llama-eval-callback", () => {
     const bare = fileOf("bare.log", text.slice(text.indexOf("common_debug")));
     expect(await refusal(bare)).toMatch(/does not say which tokens ran; give them with --tokens/);
     expect((await imported(bare, { tokens: [[256, 79]] })).facts.records).toBe(63);
+    expect(await refusal(LOG, { tokens: [[256, 80]] })).toMatch(/prints other tokens \(256,79\.\.\.\) than --tokens$/);
     const cut = text.slice(0, text.indexOf("sum =", text.indexOf(" ffn_gate-2 =")));
     expect((await imported(fileOf("cut.log", cut))).facts.leftOut).toContainEqual({
       name: "ffn_gate-2",
