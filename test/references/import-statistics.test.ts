@@ -1,4 +1,4 @@
-/** Sources beside dump folders: safetensors, logs of llama-eval-callback, JSON lines; and what statistics alone can say. */
+/** Logs of llama-eval-callback, JSON lines of statistics; and what statistics alone can say. */
 import { spawnSync } from "node:child_process";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -7,17 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readEvalLog } from "../../references/import/eval-log.ts";
 import { compareTraces } from "../../src/compare/compare.ts";
 import { Trace } from "../../src/trace/reader.ts";
-import {
-  f32Bytes,
-  imported,
-  newFolder,
-  refusal,
-  safetensorsBytes,
-  scratchFolder,
-  tensor,
-  u16Bytes,
-  writeDump,
-} from "../support/dump-builder.ts";
+import { imported, newFolder, refusal, scratchFolder, tensor, writeDump } from "../support/dump-builder.ts";
 
 afterAll(() => rmSync(scratchFolder, { recursive: true }));
 
@@ -27,7 +17,7 @@ const LOG = join(ROOT, "test/fixtures/llama-eval-callback.log");
 const UBATCHES = join(ROOT, "test/fixtures/llama-eval-callback-ubatches.log");
 const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 
-function fileOf(name: string, content: string | Uint8Array): string {
+function fileOf(name: string, content: string): string {
   const path = join(newFolder(), name);
   writeFileSync(path, content);
   return path;
@@ -44,48 +34,6 @@ async function compared(expected: string, actual: string) {
 }
 
 const SILENT = "no statistic is known on both sides, or no RMS to hold it against";
-
-describe("safetensors", () => {
-  const values = [1, 2, 3, 4];
-  const steps = JSON.stringify([
-    { pos_start: 0, tokens: [1, 2] },
-    { pos_start: 2, tokens: [3] },
-  ]);
-
-  it("of every type, with facts in the metadata", async () => {
-    const f64 = new Uint8Array(Float64Array.from(values).buffer);
-    const i32 = new Uint8Array(Int32Array.from(values).buffer);
-    const file = safetensorsBytes(
-      {
-        embed: { dtype: "F32", shape: [2, 2], data: f32Bytes(values) },
-        "blk.0.attn_norm": { dtype: "F64", shape: [1, 2, 2], data: f64 },
-        "blk.0.output": { dtype: "I32", shape: [2, 2], data: i32 },
-        "step.1.embed": { dtype: "F16", shape: [1, 2], data: u16Bytes([0x3c00, 0x7c00]) },
-        "step.1.final_norm": { dtype: "BF16", shape: [2], data: u16Bytes([0x3f80, 0x7fc0]) },
-      },
-      { steps, producer: '{"name": "me", "dtype": "f16"}', model: "m.gguf", prompt: "Hi", format: "pt" },
-    );
-    const { trace, records } = await imported(fileOf("x.safetensors", file));
-    for (const tap of ["embed", "blk.0.attn_norm", "blk.0.output"])
-      expect(records.get(tap)).toMatchObject({ values: Float32Array.from(values), shape: [2, 2], dtype: "f16" });
-    expect(records.get("1 embed")).toMatchObject({ posStart: 2, dtype: "f16", statistics: { infCount: 1 } });
-    expect(records.get("1 final_norm")).toMatchObject({ posStart: 2, dtype: "bf16", statistics: { nanCount: 1 } });
-    expect(trace.manifest).toMatchObject({ producer: { name: "me" }, model: { file: "m.gguf" }, prompt: "Hi" });
-  });
-
-  it("becomes the trace that the same dump folder becomes", async () => {
-    const [data, map] = [f32Bytes([...Array(12).keys()]), { faultline_map: 1, rules: [] as object[] }];
-    map.rules.push({ name: "q{N}", tap: "blk.{N}.q_rope", axes: "head token head_dim", halves: true });
-    const folder = writeDump({ map, tensors: [{ name: "q0", array: { shape: [3, 2, 2], data } }] });
-    const path = fileOf(
-      "x.safetensors",
-      safetensorsBytes({ q0: { dtype: "F32", shape: [3, 2, 2], data } }, { names: "m.json" }),
-    );
-    writeFileSync(join(path, "../m.json"), JSON.stringify(map));
-    const [a, b] = [await imported(folder), await imported(path, { tokens: [[1, 2]] })];
-    expect(b.records.get("blk.0.q_rope")?.hash).toBe(a.records.get("blk.0.q_rope")?.hash);
-  });
-});
 
 describe("a log of llama-eval-callback", () => {
   const reference = join(newFolder(), "oracle.arrow");
