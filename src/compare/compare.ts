@@ -214,7 +214,7 @@ async function comparePair(
   noise: (pair: Pair) => PairNoise,
   envelope: Envelope | null,
 ): Promise<Judged | null> {
-  const { distance: known, records, isHash } = await distanceOf(expected, actual, pair);
+  const { distance: known, values, isHash } = await distanceOf(expected, actual, pair);
   const [e, a] = [expected.records[pair.expected], actual.records[pair.actual]] as [RecordSummary, RecordSummary];
   // NaN and Inf are a finding even where nothing else is known.
   if (known === null && countsOf(e, a) === NO_NON_FINITE) return null;
@@ -236,7 +236,6 @@ async function comparePair(
       : judgement.share <= 1
         ? "alike"
         : "numeric";
-  const values = records === null ? null : { e: records.expected.values, a: records.actual.values };
   return {
     pair,
     op: {
@@ -255,13 +254,13 @@ async function comparePair(
       ulps: distance.ulps,
       nonFinite,
       rms: { expected: knownStatistic("rms", e.statistics), actual: knownStatistic("rms", a.statistics) },
-      downcast: values?.e && values.a ? downcastDistance(values.e, values.a, pair, [e.dtype, a.dtype]) : null,
+      downcast: values === null ? null : downcastDistance(values.expected, values.actual, pair, [e.dtype, a.dtype]),
       verdict,
       isOrigin: false,
     },
     logits:
-      pair.tap === "logits" && pair.sameContext && values?.e && values.a
-        ? logitsOf(values.e, values.a, pair, judgement.allowed)
+      pair.tap === "logits" && pair.sameContext && values !== null
+        ? logitsOf(values.expected, values.actual, pair, judgement.allowed)
         : [],
   };
 }

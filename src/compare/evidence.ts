@@ -1,6 +1,5 @@
 /** The distance of two records by the best evidence that both sides have. */
 import type { RecordSummary, Trace } from "../trace/reader.ts";
-import type { TraceRecord } from "../trace/record.ts";
 import {
   type Distance,
   type Evidence,
@@ -17,7 +16,8 @@ import { selectedStatistics } from "./selected.ts";
 export interface Loaded {
   /** Null where nothing is known on both sides. */
   readonly distance: Distance | null;
-  readonly records: { readonly expected: TraceRecord; readonly actual: TraceRecord } | null;
+  /** Values of both sides, until the next pair is read. */
+  readonly values: { readonly expected: Float32Array; readonly actual: Float32Array } | null;
   readonly isHash: boolean;
 }
 
@@ -37,7 +37,7 @@ export async function distanceOf(expected: Trace, actual: Trace, pair: Pair): Pr
   const isLogits = pair.tap === "logits" && e.hasValues && a.hasValues;
   if (isHash && !isLogits) {
     const same = statisticsDistance(e, e, layout, ranges) ?? noDistance("values");
-    return { distance: { ...same, evidence: "values" }, records: null, isHash };
+    return { distance: { ...same, evidence: "values" }, values: null, isHash };
   }
   const level = e.hasValues && a.hasValues ? "values" : e.hasSketch && a.hasSketch ? "sketch" : "statistics";
   if (level === "statistics") {
@@ -45,14 +45,28 @@ export async function distanceOf(expected: Trace, actual: Trace, pair: Pair): Pr
       await comparedRows(expected, e, pair, "expected"),
       await comparedRows(actual, a, pair, "actual"),
     ] as const;
-    return { distance: statisticsDistance(...sides, layout, ranges), records: null, isHash };
+    return { distance: statisticsDistance(...sides, layout, ranges), values: null, isHash };
   }
-  const [loadedE, loadedA] = [await expected.load(pair.expected), await actual.load(pair.actual)];
-  const records = { expected: loadedE, actual: loadedA };
-  if (level === "sketch") return { distance: sketchDistance(loadedE, loadedA, layout, ranges), records, isHash };
-  if (loadedE.values === null || loadedA.values === null)
-    throw new Error(`${pair.tap}: values were announced and are not there`);
-  return { distance: valueDistance(loadedE.values, loadedA.values, layout, ranges), records, isHash };
+  if (level === "sketch") {
+    const [loadedE, loadedA] = [await expected.load(pair.expected), await actual.load(pair.actual)];
+    return { distance: sketchDistance(loadedE, loadedA, layout, ranges), values: null, isHash };
+  }
+  const values = {
+    expected: await expected.values(pair.expected, scratch("expected", e.statistics.count)),
+    actual: await actual.values(pair.actual, scratch("actual", a.statistics.count)),
+  };
+  return { distance: valueDistance(values.expected, values.actual, layout, ranges), values, isHash };
+}
+
+/** Room for the values of one pair, made once and grown: a pair is done with before the next is read. */
+const room = new Map<string, Float32Array>();
+
+function scratch(side: string, count: number): Float32Array {
+  const found = room.get(side);
+  if (found !== undefined && found.length >= count) return found;
+  const grown = new Float32Array(count);
+  room.set(side, grown);
+  return grown;
 }
 
 const sameShape = (e: RecordSummary, a: RecordSummary) =>
@@ -71,9 +85,11 @@ async function comparedRows(trace: Trace, record: RecordSummary, pair: Pair, sid
   const rows = rowsOf(pair.ranges, side);
   const [tokens, columns] = [pair.layout[`${side}Tokens`], pair.layout[`${side}Columns`]];
   if (rows.length === tokens || !record.hasValues || columns !== pair.layout.columns) return record;
-  const { rowRms, values } = await trace.load(pair[side]);
-  if (values === null) return record;
-  return { rowRms, statistics: selectedStatistics(values, { outer: pair.layout.outer, tokens, columns }, rows) };
+  const values = await trace.values(pair[side]);
+  return {
+    rowRms: record.rowRms,
+    statistics: selectedStatistics(values, { outer: pair.layout.outer, tokens, columns }, rows),
+  };
 }
 
 /** A distance that nothing is known of. */

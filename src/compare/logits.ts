@@ -72,17 +72,18 @@ function largest(logits: Float32Array): number[] {
   return top;
 }
 
+/** KL of the softmaxes: sum p (e - a) - (log sum exp e - log sum exp a). Exponents are taken below each row's top. */
 function divergence(expected: Float32Array, actual: Float32Array, eTop: number, aTop: number): number {
-  let [eSum, aSum] = [0, 0];
+  let eSum = 0;
+  let aSum = 0;
+  let weighted = 0;
   for (let i = 0; i < expected.length; i++) {
-    eSum += Math.exp((expected[i] as number) - eTop);
-    aSum += Math.exp((actual[i] as number) - aTop);
+    const e = (expected[i] as number) - eTop;
+    const a = (actual[i] as number) - aTop;
+    const p = Math.exp(e);
+    eSum += p;
+    aSum += Math.exp(a);
+    weighted += p * (e - a);
   }
-  const [eLog, aLog] = [eTop + Math.log(eSum), aTop + Math.log(aSum)];
-  let sum = 0;
-  for (let i = 0; i < expected.length; i++) {
-    const log = (expected[i] as number) - eLog;
-    sum += Math.exp(log) * (log - ((actual[i] as number) - aLog));
-  }
-  return Math.max(0, sum);
+  return Math.max(0, weighted / eSum - Math.log(eSum) + Math.log(aSum));
 }

@@ -39,7 +39,7 @@ export interface Distance {
   readonly cosine: number | null;
   readonly largest: Place | null;
   readonly nonFinite: NonFinite;
-  /** ULPs between the two in f32: median and 99th percentile of some 1024 elements, evenly spread; null without values. */
+  /** ULPs between the two in f32: median and 99th percentile of some 256 elements, evenly spread; null without values. */
   readonly ulps: { readonly median: number; readonly p99: number } | null;
 }
 
@@ -65,9 +65,11 @@ export function valueDistance(
   const tokens: { token: number; difference: number; expected: number }[] = [];
   const { outer, columns } = layout;
   let [sumExpected, sumActual, sumDifference] = [0, 0, 0];
-  let [largest, largestE, largestA] = [0, -1, -1];
+  let largest = 0;
+  let largestE = -1;
+  let largestA = -1;
   let nonFinite = NO_NON_FINITE;
-  const sums = new Float64Array(5);
+  const sums: RowSums = { difference: 0, expected: 0, actual: 0, largest: 0, column: -1 };
   for (const { expectedToken, actualToken, count } of ranges) {
     for (let t = 0; t < count; t++) {
       let [difference, energy] = [0, 0];
@@ -75,17 +77,18 @@ export function valueDistance(
         const e0 = (o * layout.expectedTokens + expectedToken + t) * layout.expectedColumns;
         const a0 = (o * layout.actualTokens + actualToken + t) * layout.actualColumns;
         rowSums(expected, actual, e0, a0, columns, sums);
-        let [d2 = 0, e2 = 0, a2 = 0, rowLargest = 0, at = -1] = sums;
-        if (rowLargest <= largest) at = -1;
-        if (!Number.isFinite(d2 + e2 + a2)) {
-          const row = finiteRow(expected.subarray(e0, e0 + columns), actual.subarray(a0, a0 + columns));
-          nonFinite = addNonFinite(nonFinite, row.nonFinite, o, actualToken + t);
-          [d2, e2, a2, rowLargest, at] = [row.d2, row.e2, row.a2, row.largest, row.largest > largest ? row.at : -1];
+        if (!Number.isFinite(sums.difference + sums.expected + sums.actual)) {
+          const rows = [expected.subarray(e0, e0 + columns), actual.subarray(a0, a0 + columns)] as const;
+          nonFinite = addNonFinite(nonFinite, finiteSums(...rows, sums), o, actualToken + t);
         }
-        if (at >= 0) [largest, largestE, largestA] = [rowLargest, e0 + at, a0 + at];
-        difference += d2;
-        energy += e2;
-        sumActual += a2;
+        if (sums.largest > largest) {
+          largest = sums.largest;
+          largestE = e0 + sums.column;
+          largestA = a0 + sums.column;
+        }
+        difference += sums.difference;
+        energy += sums.expected;
+        sumActual += sums.actual;
       }
       tokens.push({ token: actualToken + t, difference, expected: energy });
       sumDifference += difference;
@@ -105,14 +108,23 @@ export function valueDistance(
   };
 }
 
-/** The inner loop: energies of difference, expected and actual of one row, the largest difference and its column. */
+/** Energies of one row, its largest difference and the column of that. */
+interface RowSums {
+  difference: number;
+  expected: number;
+  actual: number;
+  largest: number;
+  column: number;
+}
+
+/** The inner loop. */
 function rowSums(
   expected: Float32Array,
   actual: Float32Array,
   e0: number,
   a0: number,
   columns: number,
-  sums: Float64Array,
+  sums: RowSums,
 ): void {
   let d2 = 0;
   let e2 = 0;
@@ -132,11 +144,11 @@ function rowSums(
       at = c;
     }
   }
-  sums[0] = d2;
-  sums[1] = e2;
-  sums[2] = a2;
-  sums[3] = Math.sqrt(largest);
-  sums[4] = at;
+  sums.difference = d2;
+  sums.expected = e2;
+  sums.actual = a2;
+  sums.largest = Math.sqrt(largest);
+  sums.column = at;
 }
 
 function placeOf(layout: Layout, e: number, a: number, expected: Float32Array, actual: Float32Array): Place {
@@ -150,40 +162,37 @@ function placeOf(layout: Layout, e: number, a: number, expected: Float32Array, a
   };
 }
 
-/** A row that holds what is not finite, or whose squares leave f64's range: only elements finite on both sides count. */
-function finiteRow(expected: Float32Array, actual: Float32Array) {
-  const row = {
-    d2: 0,
-    e2: 0,
-    a2: 0,
-    largest: 0,
-    at: -1,
-    nonFinite: { differing: 0, same: 0, first: null as { column: number; expected: number; actual: number } | null },
-  };
+interface RowNonFinite {
+  differing: number;
+  same: number;
+  first: { readonly column: number; readonly expected: number; readonly actual: number } | null;
+}
+
+/** Sums of a row that holds what is not finite: only elements finite on both sides count, the others are counted apart. */
+function finiteSums(expected: Float32Array, actual: Float32Array, sums: RowSums): RowNonFinite {
+  Object.assign(sums, { difference: 0, expected: 0, actual: 0, largest: 0, column: -1 });
+  const nonFinite: RowNonFinite = { differing: 0, same: 0, first: null };
   for (let c = 0; c < expected.length; c++) {
     const e = expected[c] as number;
     const a = actual[c] as number;
     if (Number.isFinite(e) && Number.isFinite(a)) {
       const d = a - e;
-      row.d2 += d * d;
-      row.e2 += e * e;
-      row.a2 += a * a;
-      if (Math.abs(d) > row.largest) [row.largest, row.at] = [Math.abs(d), c];
+      sums.difference += d * d;
+      sums.expected += e * e;
+      sums.actual += a * a;
+      if (Math.abs(d) > sums.largest) {
+        sums.largest = Math.abs(d);
+        sums.column = c;
+      }
     } else {
-      const same = Object.is(e, a);
-      row.nonFinite[same ? "same" : "differing"]++;
-      row.nonFinite.first ??= { column: c, expected: e, actual: a };
+      nonFinite[Object.is(e, a) ? "same" : "differing"]++;
+      nonFinite.first ??= { column: c, expected: e, actual: a };
     }
   }
-  return row;
+  return nonFinite;
 }
 
-function addNonFinite(
-  sum: NonFinite,
-  row: ReturnType<typeof finiteRow>["nonFinite"],
-  outer: number,
-  token: number,
-): NonFinite {
+function addNonFinite(sum: NonFinite, row: RowNonFinite, outer: number, token: number): NonFinite {
   return {
     differing: sum.differing + row.differing,
     same: sum.same + row.same,
@@ -193,7 +202,7 @@ function addNonFinite(
 
 /** Elements looked at for ULPs: rows evenly spread, and columns evenly spread in each. */
 const ULP_ROWS = 16;
-const ULP_COLUMNS = 64;
+const ULP_COLUMNS = 16;
 
 /** Order-preserving integers of f32: neighbours differ by 1, and +0 is -0. */
 function ordered(bits: number): number {

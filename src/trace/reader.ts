@@ -2,7 +2,7 @@
  * Reads a trace, whole or partial. Facts and statistics of every record are kept in an index; sketches and values are read
  * from the file when asked for, one batch at a time, so memory does not grow with the file.
  */
-import { createReadStream } from "node:fs";
+import { createReadStream, readSync } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
 import {
   type AsyncRecordBatchFileReader,
@@ -12,6 +12,7 @@ import {
   type Schema,
 } from "apache-arrow";
 import { TraceError } from "./errors.ts";
+import { endsWithValues, headsOf } from "./heads.ts";
 import { FORMAT_VERSION, type Manifest, manifestSchema, type TraceRecord } from "./record.ts";
 import { COLUMNS, type ColumnName, type Columns, MANIFEST_KEY, VERSION_KEY } from "./schema.ts";
 
@@ -29,7 +30,7 @@ export class Trace {
   /** True if the file was never finished: it ends with its last whole batch. */
   readonly partial: boolean;
   readonly records: readonly RecordSummary[];
-  readonly #places: readonly { batch: number; row: number }[];
+  readonly #places: readonly RecordPlace[];
   readonly #batch: (index: number) => Promise<RecordBatch<Columns>>;
   readonly #handle: FileHandle;
 
@@ -68,16 +69,41 @@ export class Trace {
 
   /** The record at an index of `records`, with its sketch and values. */
   async load(index: number): Promise<TraceRecord> {
-    const summary = this.records[index];
-    const place = this.#places[index];
-    if (summary === undefined || place === undefined) throw new Error(`record ${index} of ${this.records.length}`);
-    const { hasSketch: _sketch, hasValues: _values, ...facts } = summary;
-    const batch = await this.#batch(place.batch);
+    const { summary, place } = this.#at(index);
+    const { hasSketch, hasValues, ...facts } = summary;
+    const batch = hasSketch || place.valuesAt === null ? await this.#batch(place.batch) : null;
     return {
       ...facts,
-      sketch: numbers(batch, "sketch", place.row) ?? new Float32Array(0),
-      values: numbers(batch, "values", place.row),
+      sketch: (batch === null ? null : numbers(batch, "sketch", place.row)) ?? new Float32Array(0),
+      values: hasValues ? await this.values(index) : null,
     };
+  }
+
+  /**
+   * The values of a record that has them. `scratch` may be given to take them in, where it is large enough: reading gigabytes into
+   * fresh memory costs more than reading them.
+   */
+  async values(index: number, scratch?: Float32Array): Promise<Float32Array> {
+    const { summary, place } = this.#at(index);
+    const { count } = summary.statistics;
+    if (place.valuesAt === null) {
+      const values = numbers(await this.#batch(place.batch), "values", place.row);
+      if (values === null) throw new Error(`record ${index} has no values`);
+      return values;
+    }
+    const values =
+      scratch !== undefined && scratch.length >= count ? scratch.subarray(0, count) : new Float32Array(count);
+    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+    if (readSync(this.#handle.fd, bytes, 0, bytes.length, place.valuesAt) < bytes.length) {
+      throw new TraceError(`${this.path}: ends within the values of ${summary.tap}; make the trace again`);
+    }
+    return values;
+  }
+
+  #at(index: number): { summary: RecordSummary; place: RecordPlace } {
+    const [summary, place] = [this.records[index], this.#places[index]];
+    if (summary === undefined || place === undefined) throw new Error(`record ${index} of ${this.records.length}`);
+    return { summary, place };
   }
 
   close(): Promise<void> {
@@ -85,11 +111,18 @@ export class Trace {
   }
 }
 
+/** Where a record stands: its batch and row, and where in the file its values begin, if they can be read by themselves. */
+interface RecordPlace {
+  readonly batch: number;
+  readonly row: number;
+  readonly valuesAt: number | null;
+}
+
 interface Content {
   readonly manifest: Manifest;
   readonly partial: boolean;
   readonly records: RecordSummary[];
-  readonly places: { batch: number; row: number }[];
+  readonly places: RecordPlace[];
   readonly batch: (index: number) => Promise<RecordBatch<Columns>>;
 }
 
@@ -108,15 +141,15 @@ async function readContent(path: string, handle: FileHandle): Promise<Content> {
 }
 
 async function readWhole(path: string, handle: FileHandle): Promise<Content> {
-  // The reader closes what it is given; the handle stays ours.
-  const borrowed = Object.create(handle, { close: { value: async () => undefined } }) as FileHandle;
-  const reader = (await RecordBatchReader.from(borrowed)) as unknown as AsyncRecordBatchFileReader<Columns>;
+  const heads = headsOf(handle);
+  const reader = (await RecordBatchReader.from(heads.handle)) as unknown as AsyncRecordBatchFileReader<Columns>;
   try {
     await reader.open({ autoDestroy: false });
   } catch (error) {
     throw new TraceError(`${path}: not a readable Arrow file (${(error as Error).message}); make the trace again`);
   }
   const manifest = manifestFrom(path, reader.schema);
+  if (endsWithValues(reader.schema)) heads.leaveOutValues();
   const batch = lastKept(async (index) => {
     const read = await reader.readRecordBatch(index);
     if (read === null || !isWhole(read.data))
@@ -126,7 +159,7 @@ async function readWhole(path: string, handle: FileHandle): Promise<Content> {
   const content: Content = { manifest, partial: false, records: [], places: [], batch };
   for (let index = 0; index < reader.numRecordBatches; index++) {
     try {
-      indexBatch(content, await batch(index), index);
+      indexBatch(content, await batch(index), index, heads.valuesAt);
     } catch (error) {
       const why = (error as Error).message;
       throw new TraceError(
@@ -232,13 +265,21 @@ function numbers(batch: RecordBatch<Columns>, name: "row_rms" | "sketch" | "valu
   return list ? (list.toArray() as Float32Array) : null;
 }
 
-function indexBatch(content: Pick<Content, "records" | "places">, batch: RecordBatch<Columns>, index: number): void {
+/** `valuesAt`: where in the file the batch's values begin, one record's after the other's. */
+function indexBatch(
+  content: Pick<Content, "records" | "places">,
+  batch: RecordBatch<Columns>,
+  index: number,
+  valuesAt: number | null = null,
+): void {
+  const starts = batch.getChild("values")?.data[0]?.valueOffsets;
   const get = <T>(name: ColumnName, row: number) => batch.getChild(name)?.get(row) as T;
   for (let row = 0; row < batch.numRows; row++) {
     const number = (name: ColumnName) => get<number>(name, row);
     const text = (name: ColumnName) => get<string>(name, row);
     const rowRms = numbers(batch, "row_rms", row);
-    content.places.push({ batch: index, row });
+    const start = valuesAt === null ? undefined : starts?.[row];
+    content.places.push({ batch: index, row, valuesAt: start === undefined ? null : (valuesAt ?? 0) + 4 * start });
     content.records.push({
       seq: number("seq"),
       step: number("step"),
