@@ -35,8 +35,6 @@ export interface ComparedOp {
   readonly nonFinite: NonFinite;
   /** Null where it is not known. */
   readonly rms: { readonly expected: number | null; readonly actual: number | null };
-  /** relL2 once the expected values are rounded to the actual side's narrower dtype; null where that does not apply. */
-  readonly downcast: number | null;
   readonly verdict: "alike" | "numeric" | "non-finite" | "other-context";
   readonly isOrigin: boolean;
 }
@@ -51,6 +49,8 @@ export interface Comparison {
   readonly ops: readonly ComparedOp[];
   readonly unmatched: readonly Left[];
   readonly refused: readonly Left[];
+  /** relL2 at the first origin once both sides are rounded to the narrower of their dtypes; null where that does not apply. */
+  readonly downcast: number | null;
   readonly logits: LogitsSummary | null;
   readonly totals: {
     readonly expected: number;
@@ -117,6 +117,8 @@ export async function compareTraces(expected: Trace, actual: Trace, options: Com
   const ops = judged
     .map(({ op }) => ({ ...op, isOrigin: divergentVerdict(op) && origins.has(key(op)) }))
     .sort((a, b) => a.step - b.step || place(a) - place(b));
+  const begin = ops.find((op) => op.isOrigin);
+  const beginPair = judged.find(({ op }) => begin !== undefined && key(op) === key(begin))?.pair;
   const left = [...unmatched, ...plan.refused];
   const count = (side: Left["side"], list: readonly Left[]) => list.filter((each) => each.side === side).length;
   return {
@@ -128,6 +130,7 @@ export async function compareTraces(expected: Trace, actual: Trace, options: Com
     ops,
     unmatched,
     refused: plan.refused,
+    downcast: beginPair === undefined ? null : await downcastDistance(expected, actual, beginPair),
     logits: summariseLogits(judged.flatMap(({ logits }) => logits)),
     totals: {
       expected: expected.records.length,
@@ -254,7 +257,6 @@ async function comparePair(
       ulps: distance.ulps,
       nonFinite,
       rms: { expected: knownStatistic("rms", e.statistics), actual: knownStatistic("rms", a.statistics) },
-      downcast: values === null ? null : downcastDistance(values.expected, values.actual, pair, [e.dtype, a.dtype]),
       verdict,
       isOrigin: false,
     },

@@ -1,19 +1,17 @@
 /** A second look where dtypes differ: both sides rounded to the narrower one. What is left then is error, not precision. */
 import { roundToBfloat16, roundToHalf } from "../model/half.ts";
+import type { Trace } from "../trace/reader.ts";
 import { relativeDistance, valueDistance } from "./metrics.ts";
 import type { Pair } from "./pairs.ts";
 
 const ROUND: Readonly<Record<string, (value: number) => number>> = { f16: roundToHalf, bf16: roundToBfloat16 };
 
-/** relL2 after rounding; null where both sides have one dtype, or neither stores in f16 or bf16. */
-export function downcastDistance(
-  expected: Float32Array,
-  actual: Float32Array,
-  { layout, ranges }: Pair,
-  dtypes: readonly [expected: string, actual: string],
-): number | null {
-  const narrow = dtypes[0] === dtypes[1] ? undefined : dtypes.find((dtype) => dtype in ROUND);
-  const round = narrow === undefined ? undefined : ROUND[narrow];
+/** relL2 of a pair after rounding; null where both have one dtype, neither stores in f16 or bf16, or there are no values. */
+export async function downcastDistance(expected: Trace, actual: Trace, pair: Pair): Promise<number | null> {
+  const [e, a] = [expected.records[pair.expected], actual.records[pair.actual]];
+  if (e === undefined || a === undefined || e.dtype === a.dtype || !e.hasValues || !a.hasValues) return null;
+  const round = [e.dtype, a.dtype].map((dtype) => ROUND[dtype]).find((each) => each !== undefined);
   if (round === undefined) return null;
-  return relativeDistance(valueDistance(expected.map(round), actual.map(round), layout, ranges));
+  const values = [await expected.values(pair.expected), await actual.values(pair.actual)] as const;
+  return relativeDistance(valueDistance(values[0].map(round), values[1].map(round), pair.layout, pair.ranges));
 }

@@ -127,7 +127,7 @@ export function whereItBegins(comparison: Comparison): string {
       shown.map((op) => opRow(op)),
     ).trimEnd(),
   ];
-  const downcast = ops[at]?.downcast ?? null;
+  const { downcast } = comparison;
   if (downcast !== null) lines.push(`with both sides rounded to the narrower dtype: relL2 ${short(downcast)}`);
   const further = furtherOrigins(
     ops.slice(at + 1).filter((op) => op.isOrigin),
