@@ -12,6 +12,7 @@ import { Trace } from "../trace/reader.ts";
 import { DIVERGENT } from "./compare.ts";
 import {
   addEngineOptions,
+  addGitBisectOption,
   addOutputOptions,
   addPromptOptions,
   type EngineOptions,
@@ -47,7 +48,7 @@ export function addBisect(program: Command, version: string): void {
     .option("-n, --steps <count>", `decode steps after the prompt (${STEPS} unless told)`, integer(0))
     .option("-o, --output <dir>", "folder for traces and report", "faultline-bisect");
   addReferenceOptions(addEngineOptions(addPromptOptions(command)));
-  addOutputOptions(command)
+  addOutputOptions(addGitBisectOption(command))
     .addHelpText(
       "after",
       '\nExit status: 0 match, 1 divergent, 2 could not do it.\n\nExample:\n  faultline bisect model.gguf --against llamacpp --exact -p "Once upon a time"',

@@ -4,7 +4,7 @@ import { compareTraces } from "../compare/compare.ts";
 import { comparisonText } from "../report/comparison.ts";
 import { comparisonJson } from "../report/comparison-facts.ts";
 import { Trace } from "../trace/reader.ts";
-import { addOutputOptions, type OutputOptions } from "./options.ts";
+import { addGitBisectOption, addOutputOptions, type OutputOptions } from "./options.ts";
 import { progressBar } from "./progress.ts";
 
 /** Exit status of a divergence. */
@@ -17,7 +17,7 @@ export function addCompare(program: Command): void {
     .argument("<expected>", "trace that is trusted")
     .argument("<actual>", "trace that is judged")
     .option("--envelope <trace>", "a second trusted trace: how far it is from the expected one is taken as natural");
-  addOutputOptions(command)
+  addOutputOptions(addGitBisectOption(command))
     .addHelpText(
       "after",
       "\nExit status: 0 match, 1 divergent, 2 could not compare.\n\nExample:\n  faultline compare reference.arrow mine.arrow",

@@ -102,6 +102,11 @@ export function addCaptureOptions(command: Command, level: CaptureLevel = "sketc
     .option("--taps <globs>", "taps to record, comma-separated, e.g. 'blk.0.*,logits' or 'weight:*'", globList);
 }
 
+/** For commands that judge. The exit status itself is set in main.ts. */
+export function addGitBisectOption(command: Command): Command {
+  return command.option("--git-bisect", "exit with 125 for 2, which tells `git bisect run` to skip the commit");
+}
+
 export function addOutputOptions(command: Command): Command {
   return command
     .option("--json", "print one JSON document instead of text")

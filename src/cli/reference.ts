@@ -1,4 +1,5 @@
 /** `faultline reference`: run llama.cpp, HuggingFace Transformers or ONNX Runtime, write a trace. */
+import { statSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { openModel } from "../model/model.ts";
 import { traceSummaryJson, traceSummaryText } from "../report/trace-summary.ts";
@@ -13,7 +14,14 @@ import {
   type PromptOptions,
 } from "./options.ts";
 import { readPrompt } from "./prompt.ts";
-import { REFERENCES, type ReferenceName, type ReferenceOptions, traceReference } from "./references.ts";
+import {
+  type FolderRun,
+  REFERENCES,
+  type ReferenceName,
+  type ReferenceOptions,
+  traceHuggingFaceFolder,
+  traceReference,
+} from "./references.ts";
 
 type Options = PromptOptions &
   OutputOptions &
@@ -36,7 +44,7 @@ export function addReference(program: Command, version: string): void {
     .command("reference")
     .description("run a trusted engine on the same model and record the same taps")
     .argument("<engine>", REFERENCES.join(", "))
-    .argument("<model>", "GGUF file");
+    .argument("<model>", "GGUF file; for hf also a HuggingFace folder");
   addPromptOptions(command).option("-n, --steps <count>", "greedy decode steps after the prompt", integer(0), 0);
   addReferenceOptions(
     addCaptureOptions(command.option("-o, --output <file>", "trace to write", "reference.arrow"), "full"),
@@ -48,6 +56,14 @@ export function addReference(program: Command, version: string): void {
     )
     .action(async (name: string, path: string, options: Options) => {
       const reference = referenceName(name);
+      if (reference === "hf" && statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
+        const summary = await traceHuggingFaceFolder({ folder: path, ...folderRun(options) });
+        const ids = summary.generated.map((id) => `<${id}>`).join("");
+        process.stdout.write(
+          options.json ? `${JSON.stringify(traceSummaryJson(summary))}\n` : traceSummaryText(summary, ids),
+        );
+        return;
+      }
       const model = await openModel(path);
       try {
         const { tokenizer, prompt } = readPrompt(model, options, options.steps);
@@ -68,6 +84,31 @@ export function addReference(program: Command, version: string): void {
         model.file.close();
       }
     });
+}
+
+/** Options of a run on a HuggingFace folder, whose tokenizer and chat template are its own. */
+function folderRun({
+  prompt,
+  chat,
+  tokens,
+  steps,
+  output,
+  capture,
+  taps,
+  quiet,
+  keepDump,
+}: Options): Omit<FolderRun, "folder"> {
+  if (chat !== undefined || keepDump !== undefined || (prompt === undefined) === (tokens === undefined)) {
+    throw new InputError(
+      "a HuggingFace folder is run with one of -p TEXT and --tokens 1,2,3, without --chat and --keep-dump",
+    );
+  }
+  return {
+    prompt: tokens === undefined ? { text: prompt ?? "" } : { tokens },
+    ...{ steps, output, capture },
+    ...(taps === undefined ? {} : { taps }),
+    ...(quiet === undefined ? {} : { quiet }),
+  };
 }
 
 /** The reference of a name. Throws InputError naming those there are. */

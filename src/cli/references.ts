@@ -71,6 +71,44 @@ export async function traceReference(
   }
 }
 
+export interface FolderRun {
+  /** A HuggingFace checkpoint: config.json and safetensors. */
+  readonly folder: string;
+  /** Token ids of the prompt, or a text for the folder's own tokenizer. */
+  readonly prompt: { readonly tokens: readonly number[] } | { readonly text: string };
+  readonly steps: number;
+  readonly output: string;
+  readonly capture: CaptureLevel;
+  readonly taps?: readonly string[];
+  readonly quiet?: boolean;
+}
+
+/** Transformers on a checkpoint folder, without a GGUF: what a converted file can be held against. */
+export async function traceHuggingFaceFolder(run: FolderRun): Promise<TraceFacts> {
+  const { folder, prompt, steps, output, capture, taps, quiet } = run;
+  const dumped = mkdtempSync(join(tmpdir(), "faultline-dump-"));
+  const bar = progressBar("hf", "passes", quiet);
+  try {
+    await dumpHuggingFace({
+      ...{ model: folder, greedy: steps, folder: dumped, onProgress: (done, total) => bar.update(done, total) },
+      ...("tokens" in prompt ? { steps: [prompt.tokens] } : { steps: [], prompt: prompt.text }),
+      ...(quiet ? {} : { onNote: note }),
+    });
+    bar.stop();
+    return await importTrace({
+      ...{ source: readDumpFolder(dumped), model: null, output, capture },
+      ...(taps === undefined ? {} : { taps }),
+      ...(quiet === undefined ? {} : { quiet }),
+    });
+  } finally {
+    bar.stop();
+    rmSync(dumped, { recursive: true, force: true });
+  }
+}
+
+/** The first use fetches and builds: minutes that should not be silent. */
+const note = (line: string) => void process.stderr.write(`${line}\n`);
+
 async function dump(
   name: "llamacpp" | "hf",
   folder: string,

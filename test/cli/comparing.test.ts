@@ -61,6 +61,11 @@ describe("compare", () => {
     expect(document.ops.every(({ evidence }) => evidence === "statistics" || evidence === "hash")).toBe(true);
   });
 
+  it("tells git bisect to skip what could not be judged", () => {
+    expect(faultline(["compare", HF, at("none.arrow"), "--git-bisect"]).status).toBe(125);
+    expect(faultline(["compare", HF, at("faulty.arrow"), "--git-bisect"]).status).toBe(1);
+  });
+
   it("names the first op, exit 1, verdict on the first line", () => {
     const { status, stdout } = faultline(["compare", HF, at("faulty.arrow")]);
     expect(status).toBe(1);

@@ -6,9 +6,14 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { beforeAll, describe, expect, it } from "vitest";
 import { dumpHuggingFace } from "../../references/hf/dump.ts";
+import { readPrompt } from "../../src/cli/prompt.ts";
+import { traceHuggingFaceFolder } from "../../src/cli/references.ts";
+import { traceModel } from "../../src/cli/trace-model.ts";
+import { compareTraces } from "../../src/compare/compare.ts";
 import { openModel } from "../../src/model/model.ts";
 import { ropeTable } from "../../src/model/rope.ts";
 import { Oracle } from "../../src/oracle/oracle.ts";
+import { Trace } from "../../src/trace/reader.ts";
 import { cached } from "../support/cache.ts";
 import { f32, f32Tensor, text, u32, writeGguf } from "../support/gguf-builder.ts";
 import { readDump, readNpy, type TapValues } from "../support/hf-dump.ts";
@@ -181,6 +186,24 @@ describe("a HuggingFace folder", () => {
     expect(actual.dump.steps).toEqual(expected.dump.steps);
     expect(actual.taps).toEqual(expected.taps);
     expect(readNpy(join(folders.folder, "000000.npy")).shape).toEqual([3, 256]);
+
+    // Imported without a GGUF beside it, the folder's trace is what our engine makes of the GGUF.
+    const [theirs, ours] = [join(scratch(), "theirs.arrow"), join(scratch(), "ours.arrow")];
+    const common = { steps: 1, capture: "full" as const, quiet: true };
+    const summary = await traceHuggingFaceFolder({
+      ...common,
+      folder: model,
+      prompt: { tokens: [6, 5, 6] },
+      output: theirs,
+    });
+    const gguf = await openModel(embedded);
+    const engine = { device: "auto" as const, dtype: "f32" as const, kvCache: true };
+    const read = readPrompt(gguf, { tokens: [6, 5, 6] }, 1);
+    await traceModel({ ...common, ...read, model: gguf, engine, version: "", output: ours });
+    const traces = [await Trace.open(theirs), await Trace.open(ours)] as const;
+    const { verdict, totals } = await compareTraces(...traces);
+    for (const trace of traces) await trace.close();
+    expect([summary.steps, verdict, totals.matched, totals.refused]).toEqual([2, "match", 142, 0]);
   });
 });
 
