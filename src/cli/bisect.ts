@@ -101,7 +101,11 @@ async function bisect(model: Model, options: Options, version: string): Promise<
 const isTrace = (name: string) => name.endsWith(".arrow");
 
 /** What is named must exist as a reference or a trace, and no trace that is given may be written over. */
-function checkNames({ against, envelope, actual, output }: Options): void {
+function checkNames({ against, envelope, actual, output, layers }: Options): void {
+  const whole = [against, envelope].find((name) => name === "llamacpp" || name === "hf");
+  if (layers !== undefined && whole !== undefined) {
+    throw new InputError(`--layers ${layers}: ${whole} runs all layers; compare with --against onnx`);
+  }
   for (const name of [against, envelope]) if (name !== undefined && !isTrace(name)) referenceName(name);
   const written = [
     ...(actual === undefined ? ["actual.arrow"] : []),

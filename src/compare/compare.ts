@@ -181,7 +181,7 @@ const divergentVerdict = ({ verdict }: ComparedOp) => verdict === "numeric" || v
 /** Sizes that two traces of one model share. Layers may be left out of a run: their number is the model's, not the run's. */
 const SIZES = ["embd", "heads", "kvHeads", "headDim", "ffn", "vocab", "layers"] as const;
 
-/** Two models cannot be compared. Throws TraceError naming the size by which they differ. */
+/** Two models, or other layers of one, cannot be compared. Throws TraceError naming what differs. */
 function checkModels(expected: Trace, actual: Trace): void {
   const [e, a] = [expected.manifest.model, actual.manifest.model];
   for (const name of SIZES) {
@@ -191,6 +191,12 @@ function checkModels(expected: Trace, actual: Trace): void {
         `${expected.path} is of ${e.file} (${name} ${of}), ${actual.path} of ${a.file} (${name} ${to}); compare traces of one model`,
       );
     }
+  }
+  const [ofLayers, toLayers] = [expected, actual].map(({ manifest }) => manifest.producer.settings.layers ?? null);
+  if (ofLayers !== toLayers) {
+    throw new TraceError(
+      `${expected.path} ran ${ofLayers === null ? "all layers" : `layers ${ofLayers}`}, ${actual.path} ${toLayers === null ? "all" : toLayers}; without the same layers everything after them must differ`,
+    );
   }
 }
 

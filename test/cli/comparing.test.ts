@@ -158,6 +158,7 @@ describe("bisect", () => {
     expectRefusal([...bisect, "--against", HF, "-p", "x"], /says which tokens were run; leave out -p/);
     expectRefusal([...bisect, "--against", "onnx", "--actual", at("none.arrow")], /none\.arrow: no such file/);
     expectRefusal([...bisect, "--against", "onnx"], /no prompt/);
+    expectRefusal([...bisect, "--against", "hf", "-p", "x", "--layers", "0"], /hf runs all layers/);
     const own = [
       "bisect",
       MODEL,
