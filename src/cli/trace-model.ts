@@ -196,7 +196,7 @@ function manifestOf(
         capture: run.capture,
         taps: run.taps?.join(",") ?? null,
         kv_cache: run.engine.kvCache,
-        layers: run.engine.layers ?? null,
+        layers: model.layers.length === model.parameters.layers ? null : model.layers.join(","),
         ...engine.settings,
       },
     },
