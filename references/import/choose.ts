@@ -104,7 +104,7 @@ function whyNot({ shape, content, step }: SourceTensor, found: Found, source: So
 function claimedTwice(earlier: SourceTensor, tensor: SourceTensor, tap: string): InputError {
   const called = ({ name, op }: SourceTensor) => `${name} (${op || "no op"})`;
   return new InputError(
-    `${tensor.where}: ${called(earlier)} and ${called(tensor)} are both ${tap} of step ${tensor.step}; a map must tell them apart by op or weight`,
+    `${tensor.where}: ${called(earlier)} and ${called(tensor)} are both ${tap} of step ${tensor.step}; ${called(earlier) === called(tensor) ? "does each tensor say its step?" : "a map must tell them apart by op or weight"}`,
   );
 }
 

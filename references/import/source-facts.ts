@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { z } from "zod";
 import { InputError } from "../../src/trace/errors.ts";
+import { firstIssue } from "../../src/trace/schema-issue.ts";
 import { type Dump, dumpSchema } from "../dump-schema.ts";
 import { BUILT_IN_MAPS } from "../maps/name-map.ts";
 import type { SourceFacts, SourceOptions } from "./source.ts";
@@ -15,8 +16,7 @@ const factsSchema = dumpSchema.omit({ faultline_dump: true, tensors: true }).par
 export function parseBy<T extends z.ZodType>(schema: T, value: unknown, where: string, what: string): z.infer<T> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0];
-  throw new InputError(`${where}: ${issue?.path.join(".") || what}: ${issue?.message}; ${HELP}`);
+  throw new InputError(`${where}: ${firstIssue(parsed.error, what)}; ${HELP}`);
 }
 
 /** Parses JSON. Throws InputError. */

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { elementsOf } from "../../src/trace/dims.ts";
 import { InputError } from "../../src/trace/errors.ts";
 import type { Statistics } from "../../src/trace/statistics.ts";
+import { dtypeSchema } from "../dump-schema.ts";
 import { readText } from "./files.ts";
 import { knownStatistics, type Source, type SourceOptions, type SourceTensor } from "./source.ts";
 import { checkStep, parseBy, parseJson, sourceFacts } from "./source-facts.ts";
@@ -27,7 +28,7 @@ const lineSchema = z.strictObject({
   op: z.string().default(""),
   weight: z.string().default(""),
   shape: z.array(size),
-  dtype: z.string().optional(),
+  dtype: dtypeSchema.optional(),
   mean: figure,
   rms: figure,
   min: figure,

@@ -3,6 +3,7 @@ import { readFileSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { packageRoot } from "../../src/model/package-root.ts";
 import { InputError } from "../../src/trace/errors.ts";
+import { firstIssue } from "../../src/trace/schema-issue.ts";
 import { type MapRule, mapSchema, type NameMap } from "./map-schema.ts";
 
 /** The maps that come with the program, beside `canonical`. */
@@ -80,8 +81,7 @@ export function loadMap(name: string): NameMap | null {
   }
   const parsed = mapSchema.safeParse(json);
   if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    throw new InputError(`${path}: ${issue?.path.join(".") || "map"}: ${issue?.message}; see docs/writing-a-dumper.md`);
+    throw new InputError(`${path}: ${firstIssue(parsed.error, "map")}; see docs/writing-a-dumper.md`);
   }
   return parsed.data;
 }

@@ -1,7 +1,8 @@
 /** `faultline import`: what another engine dumped, as a trace. */
 import { existsSync, realpathSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
+import { DTYPES } from "../../references/dump-schema.ts";
 import { folderOf, openSource } from "../../references/import/open-source.ts";
 import { openModel } from "../model/model.ts";
 import { importJson, importText } from "../report/import.ts";
@@ -33,7 +34,9 @@ export function addImport(program: Command): void {
       "names and layouts of the dump: canonical, llama.cpp, hf-llama or a map file, instead of what the dump says",
     )
     .option("--tokens <ids>", 'token ids where the dump does not say them; steps are separated by ";"', tokenSteps)
-    .option("--dtype <type>", "what a llama-eval-callback run rounded activations to in products: f16, q8_0 (f32)")
+    .addOption(
+      new Option("--dtype <type>", "what a llama-eval-callback run rounded activations to in products").choices(DTYPES),
+    )
     .option("--model <gguf>", "the model that ran: names sizes, weights and pieces of text");
   addCaptureOptions(command.option("-o, --output <file>", "trace to write", "imported.arrow"), "full");
   addOutputOptions(command)

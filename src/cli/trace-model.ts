@@ -93,7 +93,7 @@ async function writeSteps(
 ): Promise<TraceFacts> {
   const { model, prompt, engine: options } = run;
   const keep = { sketch: run.capture !== "stats", values: run.capture === "full" };
-  const bar = progressBar("tracing", "steps", run.quiet);
+  const bar = progressBar(run.open === undefined ? "tracing" : "reference", "steps", run.quiet);
   const interrupt = onInterrupt();
   const tokens: (readonly number[])[] = [];
   const generated: number[] = [];

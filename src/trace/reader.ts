@@ -15,6 +15,7 @@ import { TraceError } from "./errors.ts";
 import { endsWithValues, headsOf } from "./heads.ts";
 import { FORMAT_VERSION, type Manifest, manifestSchema, type TraceRecord } from "./record.ts";
 import { COLUMNS, type ColumnName, type Columns, MANIFEST_KEY, VERSION_KEY } from "./schema.ts";
+import { firstIssue } from "./schema-issue.ts";
 
 /** A record without its sketch and values. */
 export type RecordSummary = Omit<TraceRecord, "sketch" | "values"> & {
@@ -254,8 +255,7 @@ function manifestFrom(path: string, { metadata, fields }: Schema): Manifest {
   }
   const parsed = manifestSchema.safeParse(json);
   if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    throw new TraceError(`${path}: manifest ${issue?.path.join(".")}: ${issue?.message}; see docs/trace-format.md`);
+    throw new TraceError(`${path}: manifest ${firstIssue(parsed.error, "itself")}; see docs/trace-format.md`);
   }
   return parsed.data;
 }

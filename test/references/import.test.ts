@@ -221,7 +221,7 @@ describe("maps", () => {
     expect(await said({ name: "y", tap: "embed" }, x)).toMatch(
       /none of the 1 tensors is a tap by the names of .*\(x\)/,
     );
-    expect(await said({ name: "x" }, x)).toMatch(/map\.json: rules\.0\.tap: /);
+    expect(await said({ name: "x" }, x)).toMatch(/map\.json: rules\.0\.tap is missing/);
     expect(await said({ name: "x", tap: "embed", extra: 1 }, x)).toMatch(/map\.json: rules\.0: /);
     const folder = writeDump({ tensors: [x] });
     for (const name of ["nowhere", newFolder()])
