@@ -37,7 +37,7 @@ export function sketchSlack(rows: number): number {
   return Math.sqrt((1 - variance + 4.7534 * Math.sqrt(variance)) ** 3);
 }
 
-/** Rounding of a sketch's own sums, relative to the row's norm: f32, 64 lanes and a tree (docs/numerics.md). */
+/** Rounding of a sketch's own sums, relative to the row's norm: f32, 64 lanes and a tree (docs/numerics.md). A row's RMS has no more. */
 export function sketchRounding(columns: number): number {
   return (Math.sqrt(columns / 64 + 8) + 1) * 2 ** -24;
 }
@@ -61,7 +61,7 @@ export interface BudgetFacts {
 export function judge(distance: Distance, facts: BudgetFacts): Judgement {
   const { evidence, outer, columns, envelope } = facts;
   const isSketch = evidence === "sketch";
-  const floor = isSketch ? sketchRounding(columns) : 0;
+  const floor = evidence === "values" ? 0 : sketchRounding(columns);
   const slack = (rows: number) => (isSketch ? sketchSlack(rows) : 1);
   const noiseOf = (token: number) => MARGIN * Math.hypot(facts.noise(token), floor);
   const natural = new Map(

@@ -14,7 +14,7 @@ import { type LogitsRow, type LogitsSummary, logitsRow, summariseLogits } from "
 import { type Distance, type Evidence, NO_NON_FINITE, type NonFinite, rowsOf } from "./metrics.ts";
 import { edgesOf, originsOf } from "./origins.ts";
 import { type PairNoise, pairNoise } from "./pair-noise.ts";
-import { type Left, type Pair, planPairs, tokenAxis } from "./pairs.ts";
+import { type Left, type Pair, planPairs } from "./pairs.ts";
 import { alignTokens, traceSequence as sequence, type TokenAlignment } from "./tokens.ts";
 
 /** What became of one pair. */
@@ -37,6 +37,8 @@ export interface ComparedOp {
   readonly rms: { readonly expected: number | null; readonly actual: number | null };
   readonly verdict: "alike" | "numeric" | "non-finite" | "other-context";
   readonly isOrigin: boolean;
+  /** Of an origin: the taps that feed it and were not compared in its step. */
+  readonly unseen: readonly string[];
 }
 
 export interface Comparison {
@@ -92,17 +94,16 @@ export async function compareTraces(expected: Trace, actual: Trace, options: Com
   }
   const graph = graphOf(expected, actual);
   const order = new Map(graph.map((node, index) => [node.op.tap, index]));
-  const noise = pairNoise(graph, expected, actual, plan.pairs);
-  const envelope = options.envelope === undefined ? null : await envelopeOf(expected, options.envelope);
+  const { envelope, warnings } = await trustedEnvelope(expected, actual, options.envelope);
 
-  const judged: Judged[] = [];
-  const silent: Pair[] = [];
+  const measured: Measured[] = [];
   for (const [index, pair] of plan.pairs.entries()) {
-    const each = await comparePair(expected, actual, pair, noise, envelope);
-    if (each === null) silent.push(pair);
-    else judged.push(each);
+    measured.push(await measurePair(expected, actual, pair, envelope));
     options.progress?.(index + 1, plan.pairs.length);
   }
+  const silent = measured.filter(({ isSilent }) => isSilent).map(({ pair }) => pair);
+  const noise = pairNoise(graph, expected, actual, measured);
+  const judged = measured.filter(({ isSilent }) => !isSilent).map((each) => judgePair(each, noise(each.pair)));
   if (judged.length === 0) {
     throw new TraceError(
       `${expected.path} and ${actual.path}: nothing can be held against one another in ${plan.pairs.length} pairs of records (${SILENT}); capture both with values, sketches or statistics`,
@@ -112,10 +113,17 @@ export async function compareTraces(expected: Trace, actual: Trace, options: Com
   const steps = [...new Set(judged.map(({ op }) => op.step))];
   const key = (op: ComparedOp) => `${op.step} ${op.tap}`;
   const divergent = new Set(judged.filter(({ op }) => divergentVerdict(op)).map(({ op }) => key(op)));
-  const origins = originsOf(divergent, new Set(judged.map(({ op }) => key(op))), edgesOf(graph), steps);
+  const [compared, edges] = [new Set(judged.map(({ op }) => key(op))), edgesOf(graph)];
+  const origins = originsOf(divergent, compared, edges, steps);
+  const unseen = (op: ComparedOp) =>
+    (edges.get(op.tap) ?? [])
+      .map(({ tap }) => tap)
+      .filter((tap) => !tap.startsWith("weight:") && !tap.startsWith("rope.") && !compared.has(`${op.step} ${tap}`));
   const place = (op: ComparedOp) => order.get(op.tap) ?? -1;
   const ops = judged
-    .map(({ op }) => ({ ...op, isOrigin: divergentVerdict(op) && origins.has(key(op)) }))
+    .map(({ op }) =>
+      divergentVerdict(op) && origins.has(key(op)) ? { ...op, isOrigin: true, unseen: unseen(op) } : op,
+    )
     .sort((a, b) => a.step - b.step || place(a) - place(b));
   const begin = ops.find((op) => op.isOrigin);
   const beginPair = judged.find(({ op }) => begin !== undefined && key(op) === key(begin))?.pair;
@@ -125,7 +133,7 @@ export async function compareTraces(expected: Trace, actual: Trace, options: Com
     expected: sideOf(expected),
     actual: sideOf(actual),
     tokens,
-    tokenStep: tokens.difference === null ? 0 : stepOf(actual, tokens.difference.position),
+    tokenStep: tokens.difference === null ? 0 : (sequence(actual).firstSteps[tokens.difference.position] ?? 0),
     verdict: divergent.size > 0 || tokens.difference !== null || plan.refused.length > 0 ? "divergent" : "match",
     ops,
     unmatched,
@@ -139,9 +147,32 @@ export async function compareTraces(expected: Trace, actual: Trace, options: Com
       unmatched: unmatched.length,
       refused: plan.refused.length,
     },
-    warnings: warningsOf(expected, actual),
-    envelope: options.envelope?.path ?? null,
+    warnings: [...warningsOf(expected, actual, ops), ...warnings],
+    envelope: envelope === null ? null : (options.envelope?.path ?? null),
   };
+}
+
+/** The envelope, where it shows any noise; and what a reader must know of it, for what it has wrong it allows to the actual trace. */
+async function trustedEnvelope(expected: Trace, actual: Trace, other: Trace | undefined) {
+  if (other === undefined) return { envelope: null, warnings: [] };
+  const envelope = await envelopeOf(expected, other);
+  const isSame = (trace: Trace) => {
+    const hashes = new Map(trace.records.map((record) => [`${record.step} ${record.tap}`, record.hash]));
+    const shared = other.records.filter((record) => hashes.has(`${record.step} ${record.tap}`));
+    return (
+      shared.length > 0 && shared.every(({ step, tap, hash }) => hash !== 0n && hashes.get(`${step} ${tap}`) === hash)
+    );
+  };
+  const twin = [expected, actual].find(isSame);
+  if (twin !== undefined) {
+    const warning = `${other.path} is equal to ${twin.path} to the bit and shows no natural noise: it is left out as an envelope`;
+    return { envelope: null, warnings: [warning] };
+  }
+  const { verdict, ops } = await compareTraces(expected, other);
+  const origin = ops.find((op) => op.isOrigin);
+  const first = origin === undefined ? "" : `, first at ${origin.tap} (step ${origin.step})`;
+  const warning = `${other.path} itself differs from ${expected.path} by more than rounding explains${first}: an envelope allows the actual trace whatever it has wrong itself`;
+  return { envelope, warnings: verdict === "match" ? [] : [warning] };
 }
 
 interface Judged {
@@ -159,15 +190,6 @@ function silentRecords(silent: readonly Pair[], judged: readonly Judged[]): Left
     const alone = new Map(silent.filter((pair) => !heard.has(pair[side])).map((pair) => [pair[side], pair]));
     return [...alone].map(([index, { tap, step }]) => ({ side, index, tap, step, reason: SILENT }));
   });
-}
-
-/** The first step that computed a position. */
-function stepOf(trace: Trace, position: number): number {
-  const steps = trace.records.filter((record) => {
-    const tokens = record.dims.includes("token") ? tokenAxis(record).tokens : 0;
-    return position >= record.posStart && position < record.posStart + tokens;
-  });
-  return Math.min(...steps.map((record) => record.step));
 }
 
 function mostFrequent(reasons: readonly string[]): string {
@@ -216,26 +238,50 @@ function graphOf(expected: Trace, actual: Trace) {
   );
 }
 
-async function comparePair(
-  expected: Trace,
-  actual: Trace,
-  pair: Pair,
-  noise: (pair: Pair) => PairNoise,
-  envelope: Envelope | null,
-): Promise<Judged | null> {
-  const { distance: known, values, isHash } = await distanceOf(expected, actual, pair);
+/** What the data of a pair say, before it is judged. */
+interface Measured {
+  readonly pair: Pair;
+  readonly records: { readonly expected: RecordSummary; readonly actual: RecordSummary };
+  readonly distance: Distance | null;
+  /** True where nothing is known on both sides. NaN and Inf are a finding even where nothing else is known. */
+  readonly isSilent: boolean;
+  readonly isHash: boolean;
+  readonly nonFinite: NonFinite;
+  readonly natural: Distance | null;
+  /** Rows of logits, their noise for a relL2 of 1. */
+  readonly logits: readonly LogitsRow[];
+}
+
+async function measurePair(expected: Trace, actual: Trace, pair: Pair, envelope: Envelope | null): Promise<Measured> {
+  const { distance, values, isHash } = await distanceOf(expected, actual, pair);
   const [e, a] = [expected.records[pair.expected], actual.records[pair.actual]] as [RecordSummary, RecordSummary];
-  // NaN and Inf are a finding even where nothing else is known.
-  if (known === null && countsOf(e, a) === NO_NON_FINITE) return null;
-  const distance = known ?? noDistance("statistics");
-  const nonFinite = distance.evidence === "values" && !isHash ? distance.nonFinite : countsOf(e, a);
+  const counts = countsOf(e, a);
+  // Values stay only until the next pair is read, and the envelope reads one.
+  const isLogits = pair.tap === "logits" && pair.sameContext && values !== null;
+  const logits = isLogits ? logitsOf(values.expected, values.actual, pair) : [];
+  return {
+    pair,
+    records: { expected: e, actual: a },
+    distance,
+    isSilent: distance === null && counts === NO_NON_FINITE,
+    isHash,
+    nonFinite: distance?.evidence === "values" && !isHash ? distance.nonFinite : counts,
+    natural: envelope === null ? null : await envelope(pair),
+    logits,
+  };
+}
+
+function judgePair(measured: Measured, noise: PairNoise): Judged {
+  const { pair, isHash, nonFinite } = measured;
+  const { expected: e, actual: a } = measured.records;
+  const distance = measured.distance ?? noDistance("statistics");
   const judgement = judge(distance, {
     evidence: distance.evidence,
     outer: pair.layout.outer,
     columns: pair.layout.columns,
     rows: rowsOf(pair.ranges),
-    ...noise(pair),
-    envelope: envelope === null ? null : await envelope(pair),
+    ...noise,
+    envelope: measured.natural,
   });
   const isBad = nonFinite.differing > 0 || nonFinite.same > 0;
   const verdict = !pair.sameContext
@@ -265,27 +311,25 @@ async function comparePair(
       rms: { expected: knownStatistic("rms", e.statistics), actual: knownStatistic("rms", a.statistics) },
       verdict,
       isOrigin: false,
+      unseen: [],
     },
-    logits:
-      pair.tap === "logits" && pair.sameContext && values !== null
-        ? logitsOf(values.expected, values.actual, pair, judgement.allowed)
-        : [],
+    logits: measured.logits.map((row) => ({ ...row, noise: row.noise * judgement.allowed })),
   };
 }
 
-/** Rows of logits. `allowed` is the relL2 that two right computations may show: the noise that a margin is held against. */
-function logitsOf(expected: Float32Array, actual: Float32Array, pair: Pair, allowed: number): LogitsRow[] {
+/** Rows of logits, their noise for a relL2 of 1. */
+function logitsOf(expected: Float32Array, actual: Float32Array, pair: Pair): LogitsRow[] {
   const { layout, ranges, posStart } = pair;
   const row = (values: Float32Array, token: number) =>
     values.subarray(token * layout.columns, (token + 1) * layout.columns);
   return ranges.flatMap(({ expectedToken, actualToken, count }) =>
     Array.from({ length: count }, (_, t) =>
-      logitsRow(row(expected, expectedToken + t), row(actual, actualToken + t), posStart + actualToken + t, allowed),
+      logitsRow(row(expected, expectedToken + t), row(actual, actualToken + t), posStart + actualToken + t, 1),
     ),
   );
 }
 
-function warningsOf(expected: Trace, actual: Trace): string[] {
+function warningsOf(expected: Trace, actual: Trace, ops: readonly ComparedOp[]): string[] {
   const warnings: string[] = [];
   for (const trace of [expected, actual])
     if (trace.partial) warnings.push(`${trace.path} is partial: it was never finished`);
@@ -299,5 +343,10 @@ function warningsOf(expected: Trace, actual: Trace): string[] {
     if (trace.manifest.faults.length > 0)
       warnings.push(`${trace.path} has planted faults: ${trace.manifest.faults.join(", ")}`);
   }
+  const zero = ops.filter(({ rms }) => rms.expected === 0 && rms.actual === 0);
+  if (zero.length > 0)
+    warnings.push(
+      `${zero.length} of ${ops.length} records are zero on both sides (${zero[0]?.tap}, ...): nothing shows there`,
+    );
   return warnings;
 }

@@ -1,5 +1,6 @@
-/** What the noise model asks of two traces: row sizes, columns, dtypes and steps. From summaries alone. */
+/** What the noise model asks of two traces: row sizes and distances, columns, dtypes and steps. */
 import type { RecordSummary, Trace } from "../trace/reader.ts";
+import { type Distance, ratio } from "./metrics.ts";
 import type { NoiseFacts } from "./noise.ts";
 import { type Pair, tokenAxis } from "./pairs.ts";
 
@@ -9,25 +10,37 @@ export interface StepRows {
   readonly count: number;
 }
 
+/** A pair, and how far apart its records are: null where nothing is known of that. */
+export interface MeasuredPair {
+  readonly pair: Pair;
+  readonly distance: Distance | null;
+}
+
 /** The facts, the number of positions, and the steps of the actual trace in order. */
 export function noiseFacts(
   expected: Trace,
   actual: Trace,
-  pairs: readonly Pair[],
+  pairs: readonly MeasuredPair[],
 ): { facts: NoiseFacts; capacity: number; steps: StepRows[] } {
   const steps = stepsOf(actual.records);
   const capacity = Math.max(0, ...steps.map(({ posStart, count }) => posStart + count));
   const rms = new Map<string, Float64Array>();
   const columns = new Map<string, number>();
   const dtypes = new Map<string, Map<number, readonly string[]>>();
-  for (const pair of pairs) {
+  const measured = new Map<string, Float64Array>();
+  const unknown = () => new Float64Array(capacity).fill(Number.NaN);
+  for (const { pair, distance } of pairs) {
     const [e, a] = [expected.records[pair.expected], actual.records[pair.actual]];
     if (e === undefined || a === undefined) continue;
     columns.set(pair.tap, pair.layout.columns);
     const bySteps = dtypes.get(pair.tap) ?? new Map<number, readonly string[]>();
     dtypes.set(pair.tap, bySteps.set(pair.step, [e.dtype, a.dtype]));
-    const rows = rms.get(pair.tap) ?? new Float64Array(capacity).fill(Number.NaN);
+    const rows = rms.get(pair.tap) ?? unknown();
     rms.set(pair.tap, rows);
+    const distances = measured.get(pair.tap) ?? unknown();
+    measured.set(pair.tap, distances);
+    for (const { token, difference, expected: energy } of distance?.tokens ?? [])
+      distances[pair.posStart + token] = ratio(difference, energy);
     for (const { expectedToken, actualToken, count } of pair.ranges) {
       for (let t = 0; t < count; t++) rows[pair.posStart + actualToken + t] = rowSize(e, expectedToken + t);
     }
@@ -38,6 +51,7 @@ export function noiseFacts(
     steps,
     facts: {
       rms: (tap, position) => rms.get(tap)?.[position] ?? Number.NaN,
+      measured: (tap, position) => measured.get(tap)?.[position] ?? Number.NaN,
       columns: (tap) => columns.get(tap) ?? Number.NaN,
       dtypes: (tap, step) => dtypes.get(tap)?.get(step) ?? fallback,
     },

@@ -62,8 +62,15 @@ export function valueDistance(
   layout: Layout,
   ranges: readonly RowRange[],
 ): Distance {
+  const { outer, columns, expectedColumns, actualColumns } = layout;
+  if (expectedColumns !== actualColumns) {
+    // What one side lacks are masked places: whatever is not 0 there is a difference.
+    const wide = Math.max(expectedColumns, actualColumns);
+    const sizes = { columns: wide, expectedColumns: wide, actualColumns: wide };
+    const sides = [widened(expected, expectedColumns, wide), widened(actual, actualColumns, wide)] as const;
+    return valueDistance(...sides, { ...layout, ...sizes }, ranges);
+  }
   const tokens: { token: number; difference: number; expected: number }[] = [];
-  const { outer, columns } = layout;
   let [sumExpected, sumActual, sumDifference] = [0, 0, 0];
   let largest = 0;
   let largestE = -1;
@@ -106,6 +113,15 @@ export function valueDistance(
     nonFinite,
     ulps: ulpQuantiles(expected, actual, layout, ranges),
   };
+}
+
+/** Rows of `columns` with zeros after them, up to `wide`. */
+function widened(values: Float32Array, columns: number, wide: number): Float32Array {
+  if (columns === wide) return values;
+  const rows = values.length / columns;
+  const output = new Float32Array(rows * wide);
+  for (let row = 0; row < rows; row++) output.set(values.subarray(row * columns, (row + 1) * columns), row * wide);
+  return output;
 }
 
 /** Energies of one row, its largest difference and the column of that. */

@@ -5,7 +5,7 @@
  */
 import type { GraphNode } from "../model/graph.ts";
 import type { Op } from "../model/ops.ts";
-import { ownRounding } from "./rounding.ts";
+import { ownRounding, underflow } from "./rounding.ts";
 
 /** What is known of a tap before its values: sizes from the expected trace, dtypes from both. */
 export interface NoiseFacts {
@@ -13,6 +13,8 @@ export interface NoiseFacts {
   readonly rms: (tap: string, position: number) => number;
   /** Columns of the tap's rows, or NaN. */
   readonly columns: (tap: string) => number;
+  /** relL2 of the row at a position between the two sides, or NaN. */
+  readonly measured: (tap: string, position: number) => number;
   /** What either side computed the tap in. */
   readonly dtypes: (tap: string, step: number) => readonly string[];
 }
@@ -27,7 +29,8 @@ const SCORE_SIZE = 8;
 /**
  * The relative noise of each tap at each position; steps are advanced in order. Two figures are kept. What an op passes on is
  * followed with gain 1, for a network that works neither blows up nor damps errors on the whole; what it shows at its own tap counts
- * its condition (how much more its output changes than its input), which the next ops mostly take back.
+ * its condition (how much more its output changes than its input), which the next ops mostly take back. Where they do not (a softmax
+ * of large scores), the next ops cannot have less than it was measured to have: an op passes that on, as far as its own tap allows it.
  */
 export class NoiseModel {
   readonly #graph: readonly GraphNode[];
@@ -65,9 +68,11 @@ export class NoiseModel {
       const earlier = new Running(posStart);
       for (let position = posStart; position < posStart + count; position++) {
         const shape = { terms: terms ?? position + 1, position };
-        const own = Math.hypot(...dtypes.map((dtype) => ownRounding(op.kind, dtype, shape)));
+        const size = this.#facts.rms(op.tap, position);
+        const lost = (dtype: string) => (size > 0 ? underflow(dtype, shape.terms) / size : 0);
+        const own = Math.hypot(...dtypes.flatMap((dtype) => [ownRounding(op.kind, dtype, shape), lost(dtype)]));
         const { inherited, condition } = this.#inherited(op, taps, position, earlier);
-        single[position] = Math.SQRT2 * ownRounding(op.kind, "f32", shape);
+        single[position] = Math.SQRT2 * Math.hypot(ownRounding(op.kind, "f32", shape), lost("f32"));
         carried[position] = Math.hypot(own, inherited);
         shown[position] = Math.hypot(own, inherited * Math.max(1, Number.isFinite(condition) ? condition : 1));
       }
@@ -81,6 +86,13 @@ export class NoiseModel {
     return Number.isNaN(columns) ? 4096 : columns;
   }
 
+  /** What a tap's row passes on: its carried noise, or what it was measured to have, but not more than it may show. */
+  #passed(tap: string, position: number): number {
+    const carried = this.#carried.get(tap)?.[position] ?? Number.NaN;
+    const measured = Math.min(this.at(tap, position), this.#facts.measured(tap, position));
+    return measured > carried ? measured : carried;
+  }
+
   /** Noise that comes with the inputs, and the op's condition. */
   #inherited(
     op: Op,
@@ -89,7 +101,7 @@ export class NoiseModel {
     earlier: Running,
   ): { inherited: number; condition: number } {
     const { rms } = this.#facts;
-    const carried = (tap: string, at = position) => this.#carried.get(tap)?.[at] ?? Number.NaN;
+    const carried = (tap: string, at = position) => this.#passed(tap, at);
     switch (op.kind) {
       case "embed":
         return { inherited: 0, condition: 1 };

@@ -1,7 +1,7 @@
 /** The noise model over two traces: for every pair, the noise of each of its rows. */
 import type { GraphNode } from "../model/graph.ts";
 import type { Trace } from "../trace/reader.ts";
-import { noiseFacts } from "./facts.ts";
+import { type MeasuredPair, noiseFacts } from "./facts.ts";
 import { NoiseModel } from "./noise.ts";
 import type { Pair } from "./pairs.ts";
 import { ownRounding } from "./rounding.ts";
@@ -17,7 +17,7 @@ export function pairNoise(
   graph: readonly GraphNode[],
   expected: Trace,
   actual: Trace,
-  pairs: readonly Pair[],
+  pairs: readonly MeasuredPair[],
 ): (pair: Pair) => PairNoise {
   const { facts, capacity, steps } = noiseFacts(expected, actual, pairs);
   const model = new NoiseModel(graph, facts, capacity);

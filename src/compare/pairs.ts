@@ -35,7 +35,7 @@ export interface Layout {
   readonly actualTokens: number;
   readonly expectedColumns: number;
   readonly actualColumns: number;
-  /** Columns that are compared; those beyond are masked places, 0 on either side. */
+  /** Columns that both sides have; those beyond are masked places, which must be 0. */
   readonly columns: number;
 }
 
@@ -71,6 +71,9 @@ export function tokenAxis({ dims, shape }: Pick<RecordSummary, "dims" | "shape">
 const hasTokens = (record: RecordSummary) => parseDims(record.dims).some((axis) => axis[0] === "token");
 const hasKeys = (record: RecordSummary) => parseDims(record.dims).some((axis) => axis[0] === "key");
 
+/** Which axis of a record is called so; -1 where none is. */
+const placeOf = ({ dims }: RecordSummary, name: string) => parseDims(dims).findIndex((axis) => axis[0] === name);
+
 /** Plans a comparison. */
 export function planPairs(
   expected: readonly RecordSummary[],
@@ -89,6 +92,7 @@ export function planPairs(
   const refused: Left[] = [];
   const used = new Set<number>();
   const refusedExpected = new Map<number, string>();
+  const shiftedKeys = new Map<number, string>();
 
   actual.forEach((record, index) => {
     const left = (reason: string): Left => ({ side: "actual", index, tap: record.tap, step: record.step, reason });
@@ -120,6 +124,7 @@ export function planPairs(
         ranges.some((range) => range.expectedToken + partner.posStart !== range.actualToken + record.posStart)
       ) {
         problem = "keys of shifted positions do not belong together";
+        shiftedKeys.set(other, problem);
         continue;
       }
       pairs.push({
@@ -141,11 +146,21 @@ export function planPairs(
     if (used.has(index)) return;
     const left = { side: "expected" as const, index, tap: record.tap, step: record.step };
     const refusal = refusedExpected.get(index);
+    const isTwin = (byTap.get(record.tap) ?? []).some((other) => used.has(other) && overlap(expected[other], record));
+    const missing = isTwin
+      ? "another record of this trace has its positions"
+      : "no position of it is in the actual trace";
     if (refusal !== undefined) refused.push({ ...left, reason: refusal });
     else if (!actualTaps.has(record.tap)) unmatched.push({ ...left, reason: "the actual trace has no such tap" });
-    else unmatched.push({ ...left, reason: "no position of it is in the actual trace" });
+    else unmatched.push({ ...left, reason: shiftedKeys.get(index) ?? missing });
   });
   return { pairs, unmatched, refused };
+}
+
+/** True if two records of one tap have a position in common. */
+function overlap(a: RecordSummary | undefined, b: RecordSummary): boolean {
+  if (a === undefined) return false;
+  return a.posStart < b.posStart + tokenAxis(b).tokens && b.posStart < a.posStart + tokenAxis(a).tokens;
 }
 
 function reasonOf(record: RecordSummary, { difference, actual }: TokenAlignment): string {
@@ -220,6 +235,10 @@ function layoutOf(expected: RecordSummary, actual: RecordSummary): Layout | stri
   const [e, a] = [tokenAxis(expected), tokenAxis(actual)];
   const shapes = `expected [${expected.shape.join(", ")}] (${expected.dims}), actual [${actual.shape.join(", ")}] (${actual.dims})`;
   if (parseDims(expected.dims).length !== parseDims(actual.dims).length) return `other dims: ${shapes}`;
+  const places = ["token", "key"].map((name) => [placeOf(expected, name), placeOf(actual, name)] as const);
+  if (places.some(([of, to]) => of !== to)) return `other dims: ${shapes}`;
+  if (hasTokens(actual) && placeOf(actual, "token") !== actual.shape.length - 2)
+    return `token must be the last axis but one: ${shapes}`;
   const keys = hasKeys(expected) && hasKeys(actual);
   if (e.outer !== a.outer || (e.columns !== a.columns && !keys)) return `other shapes: ${shapes}`;
   if (!hasTokens(expected) && e.tokens !== a.tokens) return `other shapes: ${shapes}`;

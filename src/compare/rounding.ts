@@ -28,7 +28,8 @@ export interface OpShape {
 
 /** Roundings of one op in units of u, for sums of K terms in any order: sqrt(K) for independent errors of random sign. */
 const ROUNDINGS: Readonly<Record<OpKind | "rope_table" | "weight", (shape: OpShape) => number>> = {
-  embed: () => 0,
+  // Decoding is exact but for one product, or a product and a sum that may be fused.
+  embed: () => 1,
   weight: () => 1,
   // Angles are f32 in most engines: position * frequency is off by some 3 u of itself; over the pairs of a head that is near u * position.
   rope_table: ({ position }) => 1 + position,
@@ -52,4 +53,12 @@ export function ownRounding(kind: string, dtype: string, shape: OpShape): number
   // Narrow formats store results; sums are kept in f32 unless the engine says otherwise.
   if (unit > SINGLE) return Math.hypot(unit, roundings * SINGLE);
   return roundings * unit;
+}
+
+/**
+ * Absolute error of an element where numbers become too small for the dtype, for sums of K terms: f16 rounds below 2^-14 to multiples
+ * of 2^-24; what lies below 2^-126 in f32 many devices flush to zero, each term of a sum too.
+ */
+export function underflow(dtype: string, terms: number): number {
+  return dtype === "f16" ? 2 ** -25 : terms * 2 ** -126;
 }

@@ -17,6 +17,8 @@ export interface TokenDifference {
 export interface TokenAlignment {
   readonly expected: readonly number[];
   readonly actual: readonly number[];
+  /** Text of each actual position. */
+  readonly actualPieces: readonly string[];
   /** Null where one sequence is the beginning of the other, or both are the same. */
   readonly difference: TokenDifference | null;
   /** After the difference, position p of the actual sequence is position p - shift of the expected one; null where nothing fits. */
@@ -25,21 +27,23 @@ export interface TokenAlignment {
   of(position: number): number | null;
 }
 
-/** The sequence of a run: the token at each position, as the last step that computed it was given. */
+/** The sequence of a run: the token at each position, as the last step that computed it was given, and the first such step. */
 export function sequenceOf(
   { tokens, pieces }: Manifest,
   posStarts: readonly number[],
-): { ids: number[]; pieces: string[] } {
+): { ids: number[]; pieces: string[]; firstSteps: number[] } {
   const ids: number[] = [];
+  const firstSteps: number[] = [];
   const texts: string[] = [];
   tokens.forEach((step, number) => {
     const start = posStarts[number] ?? ids.length;
     step.forEach((id, i) => {
       ids[start + i] = id;
+      firstSteps[start + i] ??= number;
       texts[start + i] = pieces[number]?.[i] ?? `<${id}>`;
     });
   });
-  return { ids, pieces: texts };
+  return { ids, pieces: texts, firstSteps };
 }
 
 /** The sequence of a trace. */
@@ -65,6 +69,7 @@ export function alignTokens(
   return {
     expected: e,
     actual: a,
+    actualPieces: actual.pieces,
     difference: parts
       ? {
           position: at,

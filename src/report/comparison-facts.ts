@@ -118,8 +118,8 @@ function headAndColumn({ ops }: Comparison, op: ComparedOp, at: { outer: number;
   return { head: Math.floor(at.column / headDim), column: at.column % headDim };
 }
 
-function pieceAt({ actual }: Comparison, position: number): string | null {
-  return actual.manifest.pieces.flat()[position] ?? null;
+function pieceAt({ tokens }: Comparison, position: number): string | null {
+  return tokens.actualPieces[position] ?? null;
 }
 
 /** An element's place in words. */
@@ -156,19 +156,19 @@ export function first(comparison: Comparison): First | null {
   if (origin === undefined) return null;
   const { step, tap, op, judgement, nonFinite } = origin;
   const isNonFinite = origin.verdict === "non-finite";
-  const at = placeOf(origin, comparison, isNonFinite ? nonFinite.first : origin.largest);
   const { relL2, allowed } =
     judgement.share > 1 && judgement.relL2 <= judgement.allowed && judgement.worst !== null
       ? judgement.worst
       : judgement;
-  const row =
-    judgement.relL2 <= judgement.allowed && judgement.worst !== null && !isNonFinite
-      ? ` in the row of position ${origin.posStart + judgement.worst.token}`
-      : "";
+  const rowOnly = judgement.relL2 <= judgement.allowed && !isNonFinite ? judgement.worst : null;
+  const rowName = tap.startsWith("weight:") ? "row" : "the row of position";
+  const row = rowOnly === null ? "" : ` in ${rowName} ${origin.posStart + rowOnly.token}`;
+  const largest = rowOnly === null || origin.largest?.token === rowOnly.token ? origin.largest : null;
+  const at = placeOf(origin, comparison, isNonFinite ? nonFinite.first : largest);
   const what = isNonFinite
-    ? `${nonFinite.differing + nonFinite.same} elements are NaN or Inf${nonFinite.differing === 0 ? " on both sides" : ""}`
+    ? `${nonFinite.differing + nonFinite.same} element${nonFinite.differing + nonFinite.same === 1 ? " is" : "s are"} NaN or Inf${nonFinite.differing === 0 ? " on both sides" : ""}`
     : `relL2 ${atLeast(origin)}${short(relL2)}${row}, allowed ${short(allowed)}`;
-  const sentence = `${tap} (step ${step}) is the first op that differs while nothing that feeds it does: ${what}${at === null ? "" : `; ${isNonFinite ? "first" : "most"} at ${placeText(at)}`}`;
+  const sentence = `${tap} (step ${step}) is the first op ${whyFirst(origin)}: ${what}${at === null ? "" : `; ${isNonFinite ? "first" : "most"} at ${placeText(at)}`}`;
   return {
     step,
     tap,
@@ -179,6 +179,12 @@ export function first(comparison: Comparison): First | null {
     at,
     sentence,
   };
+}
+
+/** What is known of an origin's inputs. */
+function whyFirst({ unseen }: ComparedOp): string {
+  if (unseen.length === 0) return "that differs while nothing that feeds it does";
+  return `compared that differs; what feeds it was not compared (${unseen.join(", ")}), so the fault may lie there`;
 }
 
 const atLeast = (op: ComparedOp) =>
@@ -192,18 +198,19 @@ export function comparisonJson(comparison: Comparison): z.infer<typeof compariso
   const { ops, tokens, logits, totals, verdict, warnings } = comparison;
   const left = ({ side, step, tap, reason }: Comparison["unmatched"][number]) => ({ side, step, tap, reason });
   const shares = ops.filter((op) => op.verdict !== "other-context").map((op) => op.judgement.share);
+  const largest = shares.reduce((most, share) => (share > most || Number.isNaN(share) ? share : most), 0);
   return comparisonSchema.parse({
     schema: "faultline.comparison/1",
     verdict,
     first: first(comparison),
-    origins: ops
-      .filter((op) => op.isOrigin)
-      .map(({ step, tap, judgement }) => ({
+    origins: [...new Map(ops.filter((op) => op.isOrigin).map((op) => [`${op.step} ${op.tap}`, op])).values()].map(
+      ({ step, tap, judgement }) => ({
         step,
         tap,
         relL2: finite(judgement.relL2),
         allowed: finite(judgement.allowed),
-      })),
+      }),
+    ),
     diagnosis: null,
     totals,
     tokens: {
@@ -222,7 +229,7 @@ export function comparisonJson(comparison: Comparison): z.infer<typeof compariso
             mean_kl: finite(logits.meanKl),
             worst_kl: finite(logits.worstKl),
           },
-    largest_share: shares.length === 0 ? null : finite(Math.max(...shares)),
+    largest_share: shares.length === 0 ? null : finite(largest),
     cannot_be_seen: ops.filter(isBlind).length,
     ops: ops.map((op) => ({
       step: op.step,

@@ -42,12 +42,33 @@ export function verdictLine(comparison: Comparison): string {
   const { ops, totals, verdict } = comparison;
   if (verdict === "match") {
     const worst = worstOf(ops);
-    const evidence = ops.every((op) => op.evidence === "statistics") ? " as far as statistics can tell" : "";
-    const margin =
-      worst === undefined ? "" : `; nearest to its budget: ${worst.tap}, ${ofBudget(worst.judgement.share)} of it`;
-    return `${colors.green(colors.bold("match"))}: ${totals.matched} records alike${evidence} over ${steps(new Set(ops.map((op) => op.step)).size)}${margin}`;
+    const margin = ops.every((op) => op.evidence === "hash")
+      ? "; all equal to the bit"
+      : worst === undefined
+        ? ""
+        : `; nearest to its budget: ${worst.tap}, ${ofBudget(worst.judgement.share)} of it`;
+    return `${colors.green(colors.bold("match"))}: ${totals.matched} records alike${positions(comparison)} over ${steps(new Set(ops.map((op) => op.step)).size)}${limits(comparison)}${margin}`;
   }
   return `${colors.red(colors.bold("divergent"))}: ${first(comparison)?.sentence ?? "see below"}`;
+}
+
+/** Of how many positions, where one side has more. */
+function positions({ tokens: { expected, actual } }: Comparison): string {
+  if (expected.length === actual.length) return "";
+  return ` at ${Math.min(expected.length, actual.length)} of ${Math.max(expected.length, actual.length)} positions`;
+}
+
+/** What a match does not say: records without a partner, those that only statistics speak for, and budgets that let all pass. */
+function limits({ ops, unmatched }: Comparison): string {
+  const byStatistics = ops.filter((op) => op.evidence === "statistics").length;
+  const blind = ops.filter(isBlind).length;
+  const left = (side: "expected" | "actual") => unmatched.filter((each) => each.side === side).length;
+  const [expected, actual] = [left("expected"), left("actual")];
+  return [
+    expected + actual > 0 ? `; not compared: ${expected} expected, ${actual} actual` : "",
+    byStatistics > 0 ? `; ${byStatistics} of ${ops.length} only as far as statistics can tell` : "",
+    blind > 0 ? `; ${blind} of ${ops.length} could not have been seen to differ` : "",
+  ].join("");
 }
 
 function sides({ expected, actual, envelope }: Comparison): string[] {
@@ -135,7 +156,7 @@ export function whereItBegins(comparison: Comparison): string {
   );
   if (further.length > 0) {
     lines.push(
-      `also fed by nothing that differs: ${further.slice(0, 8).join("; ")}${further.length > 8 ? `; and ${further.length - 8} more` : ""}`,
+      `also fed by nothing that is seen to differ: ${further.slice(0, 8).join("; ")}${further.length > 8 ? `; and ${further.length - 8} more` : ""}`,
     );
   }
   return lines.join("\n");
@@ -143,9 +164,13 @@ export function whereItBegins(comparison: Comparison): string {
 
 /** Origins after the first, the steps of one tap together. */
 function furtherOrigins(origins: readonly ComparedOp[], first: ComparedOp | undefined): string[] {
-  const steps = new Map<string, number[]>();
-  for (const { tap, step } of origins) steps.set(tap, [...(steps.get(tap) ?? []), step]);
-  return [...steps].map(([tap, list]) => {
+  const steps = new Map<string, Set<number>>();
+  for (const { tap, step } of origins) {
+    // A record may be held against several of the other side.
+    if (tap !== first?.tap || step !== first.step) steps.set(tap, (steps.get(tap) ?? new Set()).add(step));
+  }
+  return [...steps].map(([tap, found]) => {
+    const list = [...found];
     const shown = list.length > 4 ? `${list.slice(0, 3).join(", ")}, ... ${list.at(-1)}` : list.join(", ");
     return `${tap === first?.tap ? "the same tap" : tap} in step${list.length > 1 ? "s" : ""} ${shown}`;
   });

@@ -30,6 +30,8 @@ export interface SyntheticLlama {
   readonly untied?: boolean;
   readonly ropeFactors?: Float32Array;
   readonly seed?: number;
+  /** Factors of F32 weights whose names hold these texts: large queries and keys make attention peaky. */
+  readonly scales?: Readonly<Record<string, number>>;
   readonly metadata?: Readonly<Record<string, MetadataValue>>;
 }
 
@@ -56,15 +58,21 @@ export function syntheticLlama(options: SyntheticLlama = {}): GgufSpec {
   const random = uniform(seed);
   const scales = { embd: 1 / Math.sqrt(embd), ffn: 1 / Math.sqrt(ffn) };
   let part = seed * 1000;
+  const scaleOf = (name: string) =>
+    Object.entries(options.scales ?? {}).reduce((scale, [part, by]) => (name.includes(part) ? scale * by : scale), 1);
   const matrix = (name: string, rows: number, columns: number): TensorSpec =>
     type === "F32"
-      ? f32Tensor(name, [rows, columns], normals(part++, rows * columns, columns === ffn ? scales.ffn : scales.embd))
+      ? f32Tensor(
+          name,
+          [rows, columns],
+          normals(part++, rows * columns, scaleOf(name) * (columns === ffn ? scales.ffn : scales.embd)),
+        )
       : { name, shape: [rows, columns], typeId: TYPE_IDS[type] ?? 0, data: randomBlocks(type, rows * columns, random) };
   const vector = (name: string, length: number, around: number): TensorSpec =>
     f32Tensor(
       name,
       [length],
-      normals(part++, length, 0.1).map((x) => x + around),
+      normals(part++, length, 0.1).map((x) => scaleOf(name) * (x + around)),
     );
   const bias = (name: string, length: number) => (options.biases ? [vector(name, length, 0)] : []);
 
