@@ -45,6 +45,16 @@ export function noiseFacts(
       for (let t = 0; t < count; t++) rows[pair.posStart + actualToken + t] = rowSize(e, expectedToken + t);
     }
   }
+  // What the actual trace left out still has its size in the expected one: sums and means go by it.
+  for (const record of expected.records) {
+    const rows = rms.get(record.tap) ?? unknown();
+    rms.set(record.tap, rows);
+    if (!columns.has(record.tap)) columns.set(record.tap, tokenAxis(record).columns);
+    for (let t = 0; record.dims.includes("token") && t < tokenAxis(record).tokens; t++) {
+      const position = record.posStart + t;
+      if (position < capacity && Number.isNaN(rows[position])) rows[position] = rowSize(record, t);
+    }
+  }
   const fallback = [expected.manifest.producer.dtype, actual.manifest.producer.dtype];
   return {
     capacity,

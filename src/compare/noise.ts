@@ -19,8 +19,6 @@ export interface NoiseFacts {
   readonly dtypes: (tap: string, step: number) => readonly string[];
 }
 
-/** Where two scores differ by d, their softmax differs by up to 2 d relative to itself: exp'(d), less its weighted mean. */
-const SOFTMAX_CONDITION = 2;
 /** silu'(x) x / silu(x) = 1 + x (1 - sigmoid(x)): within 2 wherever silu is not itself negligible. */
 const SILU_CONDITION = 2;
 /** Size of scores where the expected trace does not tell. */
@@ -93,6 +91,11 @@ export class NoiseModel {
     return measured > carried ? measured : carried;
   }
 
+  /** Root mean square over the heads of |p|, p a head's probabilities at a position; NaN where sizes are not known. */
+  #norm(probabilities: string, position: number): number {
+    return this.#facts.rms(probabilities, position) * Math.sqrt(position + 1);
+  }
+
   /** Noise that comes with the inputs, and the op's condition. */
   #inherited(
     op: Op,
@@ -110,36 +113,48 @@ export class NoiseModel {
       case "rope":
         return { inherited: carried(first), condition: 1 };
       case "swiglu":
-        return { inherited: Math.hypot(carried(first), carried(second)), condition: SILU_CONDITION };
+        return { inherited: both(carried(first), carried(second), rms(op.tap, position)), condition: SILU_CONDITION };
       case "add": {
         const [a, b] = [carried(first), carried(second)];
         const absolute = Math.hypot(a * rms(first, position), b * rms(second, position)) / rms(op.tap, position);
-        return { inherited: Number.isFinite(absolute) ? absolute : Math.hypot(a, b), condition: 1 };
+        // Without sizes: a sum that does not cancel has no more relative error than the worse of its terms.
+        return { inherited: Number.isFinite(absolute) ? absolute : Math.max(a, b), condition: 1 };
       }
       case "attn_scores": {
         // |q . k| may be far below the size of its terms, which is what its error goes by: RMS q times RMS k.
         const keys = earlier.largest("noise", position, (at) => carried(second, at));
         const terms = rms(first, position) * earlier.largest("size", position, (at) => rms(second, at));
-        return { inherited: Math.hypot(carried(first), keys), condition: terms / rms(op.tap, position) };
+        const size = rms(op.tap, position);
+        return { inherited: both(carried(first), keys, size), condition: terms / size };
       }
       case "causal_softmax": {
-        // The absolute error of a score is its relative noise times the size of the scores that are seen.
+        // Scores that are off by d each, independently, put p_i (d_i - sum p d) on probability i: over the row, d |p| sqrt(1 - |p|^2)
+        // at most. d is the scores' relative noise times the size of those that are seen.
         const size = rms(first, position);
-        return { inherited: carried(first), condition: SOFTMAX_CONDITION * (Number.isNaN(size) ? SCORE_SIZE : size) };
+        const spread = 1 - this.#norm(op.tap, position) ** 2;
+        const share = Number.isNaN(spread) ? 1 : Math.sqrt(Math.max(0, spread));
+        return { inherited: carried(first), condition: share * (Number.isNaN(size) ? SCORE_SIZE : size) };
       }
       case "attn_ctx": {
-        // A mean of value rows: its errors are as large as the largest row's, while it may be smaller than any of them.
+        // sum p_s v_s with independent errors of either: |p| times the largest row's size, while the mean may be smaller than any row.
         const values = earlier.largest("noise", position, (at) => carried(second, at));
         const size = earlier.largest("size", position, (at) => rms(second, at));
         const probabilities = carried(first);
         const shown = this.at(first, position) / probabilities;
+        const norm = this.#norm(first, position);
+        const own = rms(op.tap, position);
         return {
-          inherited: Math.hypot(probabilities, values),
-          condition: (size / rms(op.tap, position)) * Math.max(1, shown || 1),
+          inherited: both(probabilities, values, own),
+          condition: ((Number.isNaN(norm) ? 1 : norm) * size * Math.max(1, shown || 1)) / own,
         };
       }
     }
   }
+}
+
+/** Noise of a product of two noisy things. Where sizes are not known nothing stops it from growing op by op, so the worse stands for both. */
+function both(a: number, b: number, size: number): number {
+  return Number.isNaN(size) ? Math.max(a, b) : Math.hypot(a, b);
 }
 
 function rowOf(rows: Map<string, Float64Array>, tap: string, capacity: number): Float64Array {
