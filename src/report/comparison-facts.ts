@@ -138,7 +138,7 @@ export function first(comparison: Comparison): First | null {
   if (tokens.difference !== null && (origin === undefined || origin.step >= tokenStep)) {
     const { position, expectedPiece, actualPiece } = tokens.difference;
     const side = (piece: string | null) => (piece === null ? "the end" : `"${visible(piece)}"`);
-    const sentence = `the tokens differ at position ${position}: expected ${side(expectedPiece)}, actual ${side(actualPiece)}; ${tokenStep > 0 ? "nothing before it differs, so the choice lay within rounding or the samplers differ" : "what is computed after it must differ too"}`;
+    const sentence = `the tokens differ at position ${position}: expected ${side(expectedPiece)}, actual ${side(actualPiece)}; ${tokenStep > 0 ? "no op before it is beyond its budget, so the choice lay within rounding or the samplers differ" : "what is computed after it must differ too"}`;
     return { step: tokenStep, tap: "tokens", op: "tokens", kind: "token", ...none, sentence };
   }
   const [refusal] = refused;
@@ -165,10 +165,11 @@ export function first(comparison: Comparison): First | null {
   const row = rowOnly === null ? "" : ` in ${rowName} ${origin.posStart + rowOnly.token}`;
   const largest = rowOnly === null || origin.largest?.token === rowOnly.token ? origin.largest : null;
   const at = placeOf(origin, comparison, isNonFinite ? nonFinite.first : largest);
+  const isNear = !isNonFinite && judgement.share < NEAR;
   const what = isNonFinite
     ? `${nonFinite.differing + nonFinite.same} element${nonFinite.differing + nonFinite.same === 1 ? " is" : "s are"} NaN or Inf${nonFinite.differing === 0 ? " on both sides" : ""}`
     : `relL2 ${atLeast(origin)}${short(relL2)}${row}, allowed ${short(allowed)}`;
-  const sentence = `${tap} (step ${step}) is the first op ${whyFirst(origin)}: ${what}${at === null ? "" : `; ${isNonFinite ? "first" : "most"} at ${placeText(at)}`}`;
+  const sentence = `${tap} (step ${step}) is the first op ${whyFirst(origin)}: ${what}${at === null ? "" : `; ${isNonFinite ? "first" : "most"} at ${placeText(at)}`}${isNear ? "; that is near its budget, so a smaller error further up may be the cause" : ""}`;
   return {
     step,
     tap,
@@ -181,6 +182,9 @@ export function first(comparison: Comparison): First | null {
   };
 }
 
+/** Times its budget below which an origin may have inherited most of its error from ops within theirs. */
+const NEAR = 10;
+
 /** What is known of an origin's inputs. */
 function whyFirst({ unseen }: ComparedOp): string {
   if (unseen.length === 0) return "that differs while nothing that feeds it does";
@@ -189,6 +193,13 @@ function whyFirst({ unseen }: ComparedOp): string {
 
 const atLeast = (op: ComparedOp) =>
   op.evidence === "sketch" ? "about " : op.evidence === "statistics" ? "at least " : "";
+
+/** The figures that decide: the whole tensor's, or its worst token's where that uses more of its budget. */
+export function decisive({ judgement }: ComparedOp): { readonly relL2: number; readonly allowed: number } {
+  const { relL2, allowed, worst } = judgement;
+  const whole = relL2 === 0 ? 0 : relL2 / allowed;
+  return worst !== null && worst.relL2 / worst.allowed > whole ? worst : judgement;
+}
 
 /** True if nothing could have been seen at this op: zeros would have passed its budget. */
 export const isBlind = (op: ComparedOp) => op.verdict === "alike" && op.judgement.allowed >= 1;

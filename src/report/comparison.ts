@@ -2,7 +2,7 @@
 import type { ComparedOp, Comparison } from "../compare/compare.ts";
 import { nameInLayer } from "../trace/taps.ts";
 import { colors } from "./colors.ts";
-import { first, isBlind } from "./comparison-facts.ts";
+import { decisive, first, isBlind } from "./comparison-facts.ts";
 import { figure, short, visible } from "./numbers.ts";
 import { type Column, table } from "./table.ts";
 
@@ -120,13 +120,14 @@ function opRow(op: ComparedOp): string[] {
           ? colors.red(">> origin")
           : colors.red("differs");
   const token = judgement.worst === null ? "" : String(op.posStart + judgement.worst.token);
-  const relL2 = op.verdict === "non-finite" ? "NaN/Inf" : atLeast(op) + short(judgement.relL2);
+  const figures = decisive(op);
+  const relL2 = op.verdict === "non-finite" ? "NaN/Inf" : atLeast(op) + short(figures.relL2);
   return [
     mark,
     op.tap,
     String(op.step),
     relL2,
-    short(judgement.allowed),
+    short(figures.allowed),
     ofBudget(judgement.share),
     token,
     figure(rms.expected),
@@ -156,7 +157,7 @@ export function whereItBegins(comparison: Comparison): string {
   );
   if (further.length > 0) {
     lines.push(
-      `also fed by nothing that is seen to differ: ${further.slice(0, 8).join("; ")}${further.length > 8 ? `; and ${further.length - 8} more` : ""}`,
+      `beyond their budgets too, while what feeds them is within its own: ${further.slice(0, 8).join("; ")}${further.length > 8 ? `; and ${further.length - 8} more` : ""}`,
     );
   }
   return lines.join("\n");
@@ -197,8 +198,11 @@ function byKind({ ops }: Comparison): string {
     const worst = worstOf(list);
     if (worst === undefined) return [kind, String(list.length), "-", "", "", "", "other tokens before them", ""];
     const differ = list.filter((op) => op.verdict === "numeric" || op.verdict === "non-finite").length;
-    const { relL2, allowed, share } = worst.judgement;
-    const where = `${worst.tap === kind ? "" : `${worst.tap}, `}step ${worst.step}`;
+    const { share, worst: row } = worst.judgement;
+    const { relL2, allowed } = decisive(worst);
+    const token =
+      relL2 === row?.relL2 && worst.judgement.relL2 !== relL2 ? `, position ${worst.posStart + row.token}` : "";
+    const where = `${worst.tap === kind ? "" : `${worst.tap}, `}step ${worst.step}${token}`;
     return [
       kind,
       String(list.length),
@@ -207,11 +211,14 @@ function byKind({ ops }: Comparison): string {
       short(allowed),
       ofBudget(share),
       where,
-      worst.ulps === null ? "" : short(worst.ulps.p99),
+      worst.ulps === null || worst.ulps.p99 > MOST_ULPS ? "" : short(worst.ulps.p99),
     ];
   });
   return table(KIND_COLUMNS, rows).trimEnd();
 }
+
+/** ULPs beyond this say nothing: signs differ, or magnitudes. */
+const MOST_ULPS = 1e6;
 
 /** The op nearest to, or furthest beyond, its budget. */
 export function worstOf(ops: readonly ComparedOp[]): ComparedOp | undefined {
