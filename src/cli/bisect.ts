@@ -148,6 +148,8 @@ async function plan(model: Model, options: Options, version: string) {
         ...common,
         engine: options,
         faults: planted.faults,
+        // A reference has no rotary tables of ours.
+        ...(isTrace(against) ? {} : { taps: ["!rope.*"] }),
         output: path,
         ...(follow === undefined ? {} : { follow }),
       });

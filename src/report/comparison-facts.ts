@@ -194,11 +194,12 @@ function whyFirst({ unseen }: ComparedOp): string {
 const atLeast = (op: ComparedOp) =>
   op.evidence === "sketch" ? "about " : op.evidence === "statistics" ? "at least " : "";
 
-/** The figures that decide: the whole tensor's, or its worst token's where that uses more of its budget. */
-export function decisive({ judgement }: ComparedOp): { readonly relL2: number; readonly allowed: number } {
-  const { relL2, allowed, worst } = judgement;
-  const whole = relL2 === 0 ? 0 : relL2 / allowed;
-  return worst !== null && worst.relL2 / worst.allowed > whole ? worst : judgement;
+/** The figures that decide: the whole tensor's where it is beyond its budget, else its worst token's if that uses more of its own. */
+export function decisive({ judgement }: ComparedOp) {
+  const share = ({ relL2, allowed }: { relL2: number; allowed: number }) => (relL2 === 0 ? 0 : relL2 / allowed);
+  const { worst } = judgement;
+  const figures = worst !== null && share(judgement) <= 1 && share(worst) > share(judgement) ? worst : judgement;
+  return { relL2: figures.relL2, allowed: figures.allowed, share: share(figures) };
 }
 
 /** True if nothing could have been seen at this op: zeros would have passed its budget. */

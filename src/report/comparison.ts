@@ -128,7 +128,7 @@ function opRow(op: ComparedOp): string[] {
     String(op.step),
     relL2,
     short(figures.allowed),
-    ofBudget(judgement.share),
+    ofBudget(figures.share),
     token,
     figure(rms.expected),
     figure(rms.actual),
@@ -198,8 +198,8 @@ function byKind({ ops }: Comparison): string {
     const worst = worstOf(list);
     if (worst === undefined) return [kind, String(list.length), "-", "", "", "", "other tokens before them", ""];
     const differ = list.filter((op) => op.verdict === "numeric" || op.verdict === "non-finite").length;
-    const { share, worst: row } = worst.judgement;
-    const { relL2, allowed } = decisive(worst);
+    const { worst: row } = worst.judgement;
+    const { relL2, allowed, share } = decisive(worst);
     const token =
       relL2 === row?.relL2 && worst.judgement.relL2 !== relL2 ? `, position ${worst.posStart + row.token}` : "";
     const where = `${worst.tap === kind ? "" : `${worst.tap}, `}step ${worst.step}${token}`;
