@@ -1,45 +1,26 @@
 /**
  * Two traces, one judgement: tokens, then a plan on metadata, then data, one pair at a time. Facts only; src/report has the words.
  */
-import { graphOfArchitecture } from "../model/model.ts";
 import { TraceError } from "../trace/errors.ts";
-import type { RecordSummary, Trace } from "../trace/reader.ts";
-import { knownStatistic } from "../trace/statistics.ts";
-import { layerOfTap } from "../trace/taps.ts";
-import { type Judgement, judge } from "./budget.ts";
+import type { Trace } from "../trace/reader.ts";
 import { downcastDistance } from "./downcast.ts";
-import { type Envelope, envelopeOf } from "./envelope.ts";
-import { countsOf, distanceOf, noDistance } from "./evidence.ts";
-import { type LogitsRow, type LogitsSummary, logitsRow, summariseLogits } from "./logits.ts";
-import { type Distance, type Evidence, NO_NON_FINITE, type NonFinite, rowsOf } from "./metrics.ts";
+import { envelopeOf } from "./envelope.ts";
+import {
+  type ComparedOp,
+  divergentVerdict,
+  type Judged,
+  judgePair,
+  type Measured,
+  measurePair,
+} from "./judged-pair.ts";
+import { type LogitsSummary, summariseLogits } from "./logits.ts";
 import { edgesOf, originsOf } from "./origins.ts";
-import { type PairNoise, pairNoise } from "./pair-noise.ts";
+import { pairNoise } from "./pair-noise.ts";
 import { type Left, type Pair, planPairs } from "./pairs.ts";
+import { checkModels, graphOf, warningsOf } from "./preconditions.ts";
 import { alignTokens, traceSequence as sequence, type TokenAlignment } from "./tokens.ts";
 
-/** What became of one pair. */
-export interface ComparedOp {
-  readonly step: number;
-  readonly posStart: number;
-  readonly tap: string;
-  readonly op: string;
-  readonly layer: number | null;
-  readonly shape: readonly number[];
-  readonly dims: string;
-  readonly dtypes: { readonly expected: string; readonly actual: string };
-  readonly evidence: Evidence | "hash";
-  readonly judgement: Judgement;
-  readonly cosine: number | null;
-  readonly largest: Distance["largest"];
-  readonly ulps: Distance["ulps"];
-  readonly nonFinite: NonFinite;
-  /** Null where it is not known. */
-  readonly rms: { readonly expected: number | null; readonly actual: number | null };
-  readonly verdict: "alike" | "numeric" | "non-finite" | "other-context";
-  readonly isOrigin: boolean;
-  /** Of an origin: the taps that feed it and were not compared in its step. */
-  readonly unseen: readonly string[];
-}
+export type { ComparedOp } from "./judged-pair.ts";
 
 export interface Comparison {
   readonly expected: Side;
@@ -175,12 +156,6 @@ async function trustedEnvelope(expected: Trace, actual: Trace, other: Trace | un
   return { envelope, warnings: verdict === "match" ? [] : [warning] };
 }
 
-interface Judged {
-  readonly pair: Pair;
-  readonly op: ComparedOp;
-  readonly logits: readonly LogitsRow[];
-}
-
 const SILENT = "no statistic is known on both sides, or no RMS to hold it against";
 
 /** Records that have a partner, but no pair in which anything is known on both sides. */
@@ -198,155 +173,4 @@ function mostFrequent(reasons: readonly string[]): string {
   return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? "both are empty";
 }
 
-const divergentVerdict = ({ verdict }: ComparedOp) => verdict === "numeric" || verdict === "non-finite";
-
-/** Sizes that two traces of one model share. Layers may be left out of a run: their number is the model's, not the run's. */
-const SIZES = ["embd", "heads", "kvHeads", "headDim", "ffn", "vocab", "layers"] as const;
-
-/** Two models, or other layers of one, cannot be compared. Throws TraceError naming what differs. */
-function checkModels(expected: Trace, actual: Trace): void {
-  const [e, a] = [expected.manifest.model, actual.manifest.model];
-  for (const name of SIZES) {
-    const [of, to] = [e.hyperParameters[name], a.hyperParameters[name]];
-    if (of !== undefined && to !== undefined && of !== to) {
-      throw new TraceError(
-        `${expected.path} is of ${e.file} (${name} ${of}), ${actual.path} of ${a.file} (${name} ${to}); compare traces of one model`,
-      );
-    }
-  }
-  const [ofLayers, toLayers] = [expected, actual].map(({ manifest }) => manifest.producer.settings.layers ?? null);
-  if (ofLayers !== toLayers) {
-    throw new TraceError(
-      `${expected.path} ran ${ofLayers === null ? "all layers" : `layers ${ofLayers}`}, ${actual.path} ${toLayers === null ? "all" : toLayers}; without the same layers everything after them must differ`,
-    );
-  }
-}
-
 const sideOf = ({ path, manifest, partial }: Trace): Side => ({ path, manifest, partial });
-
-/** The graph of the traces' architecture, as deep as the deepest tap. An unknown architecture has no edges: order is the file's. */
-function graphOf(expected: Trace, actual: Trace) {
-  const records = [...expected.records, ...actual.records];
-  const layers = 1 + Math.max(-1, ...new Set(records.map((record) => layerOfTap(record.tap) ?? -1)));
-  const names = [expected, actual].map((trace) => trace.manifest.model.architecture);
-  for (const name of names) {
-    const graph = graphOfArchitecture(name, layers);
-    if (graph !== null) return graph;
-  }
-  throw new TraceError(
-    `${expected.path}: architecture ${names[0] ?? ""} is not known; traces of llama models can be compared`,
-  );
-}
-
-/** What the data of a pair say, before it is judged. */
-interface Measured {
-  readonly pair: Pair;
-  readonly records: { readonly expected: RecordSummary; readonly actual: RecordSummary };
-  readonly distance: Distance | null;
-  /** True where nothing is known on both sides. NaN and Inf are a finding even where nothing else is known. */
-  readonly isSilent: boolean;
-  readonly isHash: boolean;
-  readonly nonFinite: NonFinite;
-  readonly natural: Distance | null;
-  /** Rows of logits, their noise for a relL2 of 1. */
-  readonly logits: readonly LogitsRow[];
-}
-
-async function measurePair(expected: Trace, actual: Trace, pair: Pair, envelope: Envelope | null): Promise<Measured> {
-  const { distance, values, isHash } = await distanceOf(expected, actual, pair);
-  const [e, a] = [expected.records[pair.expected], actual.records[pair.actual]] as [RecordSummary, RecordSummary];
-  const counts = countsOf(e, a);
-  // Values stay only until the next pair is read, and the envelope reads one.
-  const isLogits = pair.tap === "logits" && pair.sameContext && values !== null;
-  const logits = isLogits ? logitsOf(values.expected, values.actual, pair) : [];
-  return {
-    pair,
-    records: { expected: e, actual: a },
-    distance,
-    isSilent: distance === null && counts === NO_NON_FINITE,
-    isHash,
-    nonFinite: distance?.evidence === "values" && !isHash ? distance.nonFinite : counts,
-    natural: envelope === null ? null : await envelope(pair),
-    logits,
-  };
-}
-
-function judgePair(measured: Measured, noise: PairNoise): Judged {
-  const { pair, isHash, nonFinite } = measured;
-  const { expected: e, actual: a } = measured.records;
-  const distance = measured.distance ?? noDistance("statistics");
-  const judgement = judge(distance, {
-    evidence: distance.evidence,
-    outer: pair.layout.outer,
-    columns: pair.layout.columns,
-    rows: rowsOf(pair.ranges),
-    ...noise,
-    envelope: measured.natural,
-  });
-  const isBad = nonFinite.differing > 0 || nonFinite.same > 0;
-  const verdict = !pair.sameContext
-    ? "other-context"
-    : isBad
-      ? "non-finite"
-      : judgement.share <= 1
-        ? "alike"
-        : "numeric";
-  return {
-    pair,
-    op: {
-      step: pair.step,
-      posStart: pair.posStart,
-      tap: pair.tap,
-      op: a.op,
-      layer: a.layer,
-      shape: a.shape,
-      dims: a.dims,
-      dtypes: { expected: e.dtype, actual: a.dtype },
-      evidence: isHash ? "hash" : distance.evidence,
-      judgement,
-      cosine: distance.cosine,
-      largest: distance.largest,
-      ulps: distance.ulps,
-      nonFinite,
-      rms: { expected: knownStatistic("rms", e.statistics), actual: knownStatistic("rms", a.statistics) },
-      verdict,
-      isOrigin: false,
-      unseen: [],
-    },
-    logits: measured.logits.map((row) => ({ ...row, noise: row.noise * judgement.allowed })),
-  };
-}
-
-/** Rows of logits, their noise for a relL2 of 1. */
-function logitsOf(expected: Float32Array, actual: Float32Array, pair: Pair): LogitsRow[] {
-  const { layout, ranges, posStart } = pair;
-  const row = (values: Float32Array, token: number) =>
-    values.subarray(token * layout.columns, (token + 1) * layout.columns);
-  return ranges.flatMap(({ expectedToken, actualToken, count }) =>
-    Array.from({ length: count }, (_, t) =>
-      logitsRow(row(expected, expectedToken + t), row(actual, actualToken + t), posStart + actualToken + t, 1),
-    ),
-  );
-}
-
-function warningsOf(expected: Trace, actual: Trace, ops: readonly ComparedOp[]): string[] {
-  const warnings: string[] = [];
-  for (const trace of [expected, actual])
-    if (trace.partial) warnings.push(`${trace.path} is partial: it was never finished`);
-  const [e, a] = [expected.manifest.model, actual.manifest.model];
-  if (e.sha256 !== null && a.sha256 !== null && e.sha256 !== a.sha256) {
-    warnings.push(
-      `the models differ: ${e.file} (sha256 ${e.sha256.slice(0, 12)}) and ${a.file} (${a.sha256.slice(0, 12)})`,
-    );
-  }
-  for (const trace of [expected, actual]) {
-    if (trace.manifest.faults.length > 0)
-      warnings.push(`${trace.path} has planted faults: ${trace.manifest.faults.join(", ")}`);
-  }
-  const zero = ops.filter(({ rms }) => rms.expected === 0 && rms.actual === 0);
-  if (zero.length > 0)
-    warnings.push(
-      `${zero.length} of ${ops.length} records are zero on both sides (${zero[0]?.tap}, ...): nothing shows there`,
-    );
-  return warnings;
-}
