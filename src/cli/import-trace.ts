@@ -36,6 +36,7 @@ export interface ImportFacts extends TraceFacts {
 export async function importTrace(run: ImportRun): Promise<ImportFacts> {
   const started = performance.now();
   const { source, model, output } = run;
+  checkTokens(run);
   const wants = tapFilter(run.taps ?? ["*", "weight:*"]);
   const planned = planImport(source, importModel(run), run.map ?? source.names);
   const plan: PlannedImport = { ...planned, records: planned.records.filter((record) => wants(record.plan.tap)) };
@@ -84,6 +85,20 @@ export async function importTrace(run: ImportRun): Promise<ImportFacts> {
     replaced: planned.replaced,
     leftOut: planned.leftOut,
   };
+}
+
+/** An id that the model does not have is a sign of another model, or of steps that are not tokens. */
+function checkTokens({ source, model }: ImportRun): void {
+  if (model === null) return;
+  const { vocab } = model.parameters;
+  for (const [number, { tokens }] of source.steps.entries()) {
+    const outside = tokens.find((id) => id >= vocab);
+    if (outside !== undefined) {
+      throw new InputError(
+        `${source.producer.name}: token id ${outside} of step ${number} is outside the vocabulary of ${model.file.name} (${vocab}); is it the model that ran?`,
+      );
+    }
+  }
 }
 
 function importModel({ source, model }: ImportRun) {

@@ -31,7 +31,10 @@ const program = new Command("faultline")
   .version(version)
   .exitOverride()
   .configureOutput({ outputError })
-  .addHelpText("after", "\nExit status: 0 alike or done, 1 divergent, 2 could not do it.");
+  .addHelpText(
+    "after",
+    '\nExit status: 0 alike or done, 1 divergent, 2 could not do it.\n\nExample:\n  faultline bisect model.gguf --against llamacpp --exact -p "Once upon a time"',
+  );
 for (const add of [
   addBisect,
   addTrace,
