@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { comparisonSchema } from "../../src/report/comparison-facts.ts";
 import { Trace } from "../../src/trace/reader.ts";
+import { tensor, writeDump } from "../support/dump-builder.ts";
 import { syntheticLlamaFile } from "../support/synthetic-llama.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -213,5 +214,20 @@ describe("reference", () => {
 
   it("refuses a folder that is no llama.cpp", () => {
     expectRefusal(["reference", "llamacpp", MODEL, "--tokens", "1", "--llama-cpp", folder, "-q"], /llama/);
+  });
+});
+
+describe("import", () => {
+  it("refuses tokens that the model does not have", () => {
+    const dump = writeDump({
+      tensors: [tensor("embed", [2, 256], Array(512).fill(1))],
+      steps: [{ pos_start: 0, tokens: [1, 99999] }],
+    });
+    const path = at("outside.arrow");
+    expectRefusal(
+      ["import", dump, "--model", MODEL, "-q", "-o", path],
+      /token id 99999 of step 0 is outside the vocabulary/,
+    );
+    expect(existsSync(path)).toBe(false);
   });
 });
