@@ -195,4 +195,18 @@ describe("an envelope", () => {
     expect(await verdictOf(-2e-3, true)).toBe("match");
     expect(await verdictOf(2e-2, true)).toBe("divergent");
   });
+
+  it("changes nothing of what is said of logits", async () => {
+    const names = ["embed", "logits"];
+    const scaled = (by: number) =>
+      taps(names, 1, (values) => values.set(values.map((x, i) => x * (1 + by * Math.cos(i)))));
+    const [expected, actual] = [await traceFrom(taps(names), TOKENS), await traceFrom(scaled(1e-3), TOKENS)];
+    const [without, within] = [
+      await compareTraces(expected, actual),
+      await compareTraces(expected, actual, { envelope: await traceFrom(scaled(-0.5), TOKENS) }),
+    ];
+    const { meanKl = 0, sameTop = 0 } = without.logits ?? {};
+    expect(meanKl).toBeGreaterThan(0);
+    expect(within.logits).toMatchObject({ meanKl, sameTop });
+  });
 });
