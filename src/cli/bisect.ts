@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { type Comparison, compareTraces } from "../compare/compare.ts";
+import { traceSequence } from "../compare/tokens.ts";
 import { type Model, openModel } from "../model/model.ts";
 import { plain } from "../report/colors.ts";
 import { comparisonText } from "../report/comparison.ts";
@@ -101,7 +102,10 @@ async function bisect(model: Model, options: Options, version: string): Promise<
 const isTrace = (name: string) => name.endsWith(".arrow");
 
 /** What is named must exist as a reference or a trace, and no trace that is given may be written over. */
-function checkNames({ against, envelope, actual, output, layers }: Options): void {
+function checkNames({ against, envelope, actual, output, layers, fault }: Options): void {
+  if (actual !== undefined && fault !== undefined) {
+    throw new InputError(`--fault ${fault[0]} is planted in the engine here; with --actual it does not run`);
+  }
   const whole = [against, envelope].find((name) => name === "llamacpp" || name === "hf");
   if (layers !== undefined && whole !== undefined) {
     throw new InputError(`--layers ${layers}: ${whole} runs all layers; compare with --against onnx`);
@@ -129,9 +133,10 @@ async function plan(model: Model, options: Options, version: string) {
   const decode = tokens === null ? (options.steps ?? STEPS) : tokens.follow.length;
   const read = readPrompt(model, tokens === null ? options : { tokens: tokens.prompt }, decode);
   const planted = plantedIn(model, options, read, decode);
-  const prompt = tokens === null ? planted.prompt : { ...read.prompt, text: tokens.text };
+  const text = tokens === null ? read.prompt.text : tokens.text;
   const common = {
-    ...{ model, tokenizer: read.tokenizer, prompt, steps: decode, capture: "full" as const, version },
+    ...{ model, tokenizer: read.tokenizer, prompt: { ...read.prompt, text }, steps: decode, version },
+    capture: "full" as const,
     ...(quiet === undefined ? {} : { quiet }),
   };
   // One side chooses the tokens, the other follows them: so that every step can be held against its partner.
@@ -146,10 +151,12 @@ async function plan(model: Model, options: Options, version: string) {
       const path = join(output, "actual.arrow");
       const summary = await traceModel({
         ...common,
+        // A fault of the token sequence is the engine's alone: the reference runs the prompt as it was meant.
+        prompt: { ...planted.prompt, text },
         engine: options,
         faults: planted.faults,
         // A reference has no rotary tables of ours.
-        ...(isTrace(against) ? {} : { taps: ["!rope.*"] }),
+        ...(isTrace(against) ? {} : { taps: ["!rope.*", ...(options.weights ? ["weight:*"] : [])] }),
         output: path,
         ...(follow === undefined ? {} : { follow }),
       });
@@ -176,21 +183,12 @@ function refuseSteps({ prompt, chat, tokens, steps }: Options, leader: string): 
 async function tokensOf(path: string): Promise<{ prompt: number[]; follow: number[]; text: string | null }> {
   const trace = await Trace.open(path);
   try {
-    const sequence: number[] = [];
-    const starts = new Map<number, number>();
-    for (const { dims, step, posStart } of trace.records)
-      if (dims.includes("token")) starts.set(step, Math.min(starts.get(step) ?? posStart, posStart));
     const { tokens, prompt } = trace.manifest;
-    tokens.forEach((step, number) => {
-      const start = starts.get(number) ?? sequence.length;
-      step.forEach((id, i) => {
-        sequence[start + i] = id;
-      });
-    });
+    const { ids } = traceSequence(trace);
     const first = tokens[0]?.length ?? 0;
     if (first === 0)
       throw new InputError(`${path}: its manifest names no tokens; import it again with the steps' tokens`);
-    return { prompt: sequence.slice(0, first), follow: sequence.slice(first), text: prompt };
+    return { prompt: ids.slice(0, first), follow: ids.slice(first), text: prompt };
   } finally {
     await trace.close();
   }

@@ -13,15 +13,10 @@ export const MARGIN = 3;
 export const ENVELOPE_RATIO = 5;
 export const ENVELOPE_RATIO_TOKEN = 10;
 
-export interface Budget {
-  readonly allowed: number;
-  readonly source: "noise" | "envelope";
-}
-
 export interface Judgement {
   readonly relL2: number;
   readonly allowed: number;
-  readonly source: Budget["source"];
+  readonly source: "noise" | "envelope";
   /** Largest of measured / allowed over the whole and each token: beyond 1 is divergent. */
   readonly share: number;
   /** The token with the largest share. */

@@ -5,6 +5,7 @@ import { TraceError } from "../trace/errors.ts";
 import type { Trace } from "../trace/reader.ts";
 import { downcastDistance } from "./downcast.ts";
 import { envelopeOf } from "./envelope.ts";
+import { Room } from "./evidence.ts";
 import {
   type ComparedOp,
   divergentVerdict,
@@ -78,8 +79,9 @@ export async function compareTraces(expected: Trace, actual: Trace, options: Com
   const { envelope, warnings } = await trustedEnvelope(expected, actual, options.envelope);
 
   const measured: Measured[] = [];
+  const room = new Room();
   for (const [index, pair] of plan.pairs.entries()) {
-    measured.push(await measurePair(expected, actual, pair, envelope));
+    measured.push(await measurePair(expected, actual, pair, envelope, room));
     options.progress?.(index + 1, plan.pairs.length);
   }
   const silent = measured.filter(({ isSilent }) => isSilent).map(({ pair }) => pair);

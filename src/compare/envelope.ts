@@ -1,7 +1,7 @@
 /** The envelope: how far a second reference is from the expected trace at each tap, the natural noise of right computations. */
 import { TraceError } from "../trace/errors.ts";
 import type { Trace } from "../trace/reader.ts";
-import { distanceOf } from "./evidence.ts";
+import { distanceOf, Room } from "./evidence.ts";
 import type { Distance } from "./metrics.ts";
 import { type Pair, planPairs } from "./pairs.ts";
 import { alignTokens, traceSequence as sequence } from "./tokens.ts";
@@ -19,10 +19,11 @@ export async function envelopeOf(expected: Trace, envelope: Trace): Promise<Enve
   const pairs = new Map(
     planPairs(expected.records, envelope.records, tokens).pairs.map((pair) => [pair.expected, pair]),
   );
+  const room = new Room();
   return async (pair) => {
     const other = pairs.get(pair.expected);
     if (other === undefined) return null;
-    const { distance } = await distanceOf(expected, envelope, other);
+    const { distance } = await distanceOf(expected, envelope, other, room);
     if (distance === null) return null;
     // Rows of the expected record -> rows of the actual one.
     const moved = (token: number) => {

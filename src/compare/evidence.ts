@@ -16,13 +16,13 @@ import { selectedStatistics } from "./selected.ts";
 export interface Loaded {
   /** Null where nothing is known on both sides. */
   readonly distance: Distance | null;
-  /** Values of both sides, until the next pair is read. */
+  /** Values of both sides, until the next pair is read into the same room. */
   readonly values: { readonly expected: Float32Array; readonly actual: Float32Array } | null;
   readonly isHash: boolean;
 }
 
 /** The best evidence that both sides have: equal hashes say that all bits are equal, then values, then sketches, then statistics. */
-export async function distanceOf(expected: Trace, actual: Trace, pair: Pair): Promise<Loaded> {
+export async function distanceOf(expected: Trace, actual: Trace, pair: Pair, room: Room): Promise<Loaded> {
   const [e, a] = [expected.records[pair.expected], actual.records[pair.actual]];
   if (e === undefined || a === undefined) throw new Error(`pair ${pair.tap} without records`);
   const { layout, ranges } = pair;
@@ -52,21 +52,23 @@ export async function distanceOf(expected: Trace, actual: Trace, pair: Pair): Pr
     return { distance: sketchDistance(loadedE, loadedA, layout, ranges), values: null, isHash };
   }
   const values = {
-    expected: await expected.values(pair.expected, scratch("expected", e.statistics.count)),
-    actual: await actual.values(pair.actual, scratch("actual", a.statistics.count)),
+    expected: await expected.values(pair.expected, room.of("expected", e.statistics.count)),
+    actual: await actual.values(pair.actual, room.of("actual", a.statistics.count)),
   };
   return { distance: valueDistance(values.expected, values.actual, layout, ranges), values, isHash };
 }
 
-/** Room for the values of one pair, made once and grown: a pair is done with before the next is read. */
-const room = new Map<string, Float32Array>();
+/** Room for the values of one pair, made once and grown: a pair is done with before the next is read. Each run through pairs has its own. */
+export class Room {
+  readonly #kept = new Map<string, Float32Array>();
 
-function scratch(side: string, count: number): Float32Array {
-  const found = room.get(side);
-  if (found !== undefined && found.length >= count) return found;
-  const grown = new Float32Array(count);
-  room.set(side, grown);
-  return grown;
+  of(side: "expected" | "actual", count: number): Float32Array {
+    const found = this.#kept.get(side);
+    if (found !== undefined && found.length >= count) return found;
+    const grown = new Float32Array(count);
+    this.#kept.set(side, grown);
+    return grown;
+  }
 }
 
 const sameShape = (e: RecordSummary, a: RecordSummary) =>

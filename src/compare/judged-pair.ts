@@ -3,7 +3,7 @@ import type { RecordSummary, Trace } from "../trace/reader.ts";
 import { knownStatistic } from "../trace/statistics.ts";
 import { type Judgement, judge } from "./budget.ts";
 import type { Envelope } from "./envelope.ts";
-import { countsOf, distanceOf, noDistance } from "./evidence.ts";
+import { countsOf, distanceOf, noDistance, type Room } from "./evidence.ts";
 import { type LogitsRow, logitsRow } from "./logits.ts";
 import { type Distance, type Evidence, NO_NON_FINITE, type NonFinite, rowsOf } from "./metrics.ts";
 import type { PairNoise } from "./pair-noise.ts";
@@ -62,11 +62,11 @@ export async function measurePair(
   actual: Trace,
   pair: Pair,
   envelope: Envelope | null,
+  room: Room,
 ): Promise<Measured> {
-  const { distance, values, isHash } = await distanceOf(expected, actual, pair);
+  const { distance, values, isHash } = await distanceOf(expected, actual, pair, room);
   const [e, a] = [expected.records[pair.expected], actual.records[pair.actual]] as [RecordSummary, RecordSummary];
   const counts = countsOf(e, a);
-  // Values stay only until the next pair is read, and the envelope reads one.
   const isLogits = pair.tap === "logits" && pair.sameContext && values !== null;
   const logits = isLogits ? logitsOf(values.expected, values.actual, pair) : [];
   return {

@@ -13,11 +13,6 @@ const ACTIVATION: Readonly<Record<string, number>> = { q8_0: quantised(32), q8_1
 
 const SINGLE = 2 ** -24;
 
-/** True if the dtype is one whose rounding is known. */
-export function isKnownDtype(dtype: string): boolean {
-  return dtype in UNIT_ROUNDOFF || dtype in ACTIVATION;
-}
-
 /** What an op's own error depends on. */
 export interface OpShape {
   /** Terms of its sums. */

@@ -148,6 +148,23 @@ describe("bisect", () => {
     await actual.close();
   });
 
+  it("sees a fault of the tokens: the reference runs the prompt as it was meant", () => {
+    for (const against of ["onnx", HF]) {
+      const prompt = against === HF ? [] : ["-p", TEXT, "-n", "1"];
+      const bisect = ["bisect", MODEL, "--against", against, ...prompt, "-o", at("tokens"), "--json"];
+      const { status, stdout } = faultline([...bisect, "--fault", "token.extra-bos"]);
+      const document = comparisonSchema.parse(JSON.parse(stdout));
+      expect([status, document.first?.kind, document.tokens.first_difference]).toEqual([1, "token", 1]);
+    }
+  });
+
+  it("holds the weights against ggml's decoder too", () => {
+    const bisect = ["bisect", MODEL, "--against", "llamacpp", "--exact", "--weights", "--tokens", "1,2", "-n", "0"];
+    const { status, stdout } = faultline([...bisect, "-o", at("weights"), "--json"]);
+    const { ops, totals } = comparisonSchema.parse(JSON.parse(stdout));
+    expect([status, totals.unmatched, ops.filter(({ tap }) => tap.startsWith("weight:")).length]).toEqual([0, 0, 38]);
+  });
+
   it("follows a trace that is given as the reference", () => {
     const { status, stdout } = faultline(["bisect", MODEL, "--against", HF, "-o", at("given")]);
     expect(status, stdout).toBe(0);
@@ -161,6 +178,8 @@ describe("bisect", () => {
     expectRefusal([...bisect, "--against", HF, "-p", "x"], /says which tokens were run; leave out -p/);
     expectRefusal([...bisect, "--against", "onnx", "--actual", at("none.arrow")], /none\.arrow: no such file/);
     expectRefusal([...bisect, "--against", "onnx"], /no prompt/);
+    const judged = [...bisect, "--against", "onnx", "--actual", at("full.arrow")];
+    expectRefusal([...judged, "--fault", "act.relu"], /with --actual it does not run/);
     expectRefusal([...bisect, "--against", "hf", "-p", "x", "--layers", "0"], /hf runs all layers/);
     const own = [
       "bisect",
