@@ -3,7 +3,7 @@ import { layerOfTap, layerTap, nameInLayer } from "../../trace/taps.ts";
 import { earlierSteps, type OpCase } from "../op-case.ts";
 import { type Matrix, matrix } from "../ops.ts";
 import { family, type Hypothesis, type Prediction } from "./hypothesis.ts";
-import { cacheOf, evaluated, input, predicted, rowOf } from "./values.ts";
+import { cacheOf, evaluated, input, predicted, rowOf, withRows } from "./values.ts";
 
 /** One row over a cache that holds earlier ones. */
 const isDecoding = ({ posStart, tokens }: { posStart: number; tokens: readonly number[] }) =>
@@ -27,8 +27,8 @@ function replayed(op: OpCase, store: (position: number, rows: Matrix) => readonl
   return cache;
 }
 
-const over = (op: OpCase, cache: Matrix): readonly Prediction[] =>
-  predicted(evaluated(op, { inputs: [input(op, 0), cache] }));
+const over = (op: OpCase, cache: Matrix, parameter?: string): readonly Prediction[] =>
+  predicted(evaluated(op, { inputs: [input(op, 0), cache] }), parameter);
 
 const stored = (what: string, store: Parameters<typeof replayed>[1]): Pick<Hypothesis, "what" | "predict"> => ({
   what,
@@ -38,12 +38,18 @@ const stored = (what: string, store: Parameters<typeof replayed>[1]): Pick<Hypot
 /** Each decode step's slot holds the row of the position before. */
 const late: Parameters<typeof replayed>[1] = (position, rows) => [[position, rowOf(rows, position - 1)]];
 
-/** Layers whose cache may have been read: the one below, the one above. */
-function otherLayers({ model, node }: OpCase): number[] {
+/** Layers whose cache may have been read: the one below; the one above, which lacks this step's row until it has run. */
+function otherLayers({ model, node }: OpCase): { layer: number; below: boolean }[] {
   const { layers } = model;
   const own = layers.indexOf(layerOfTap(node.op.tap) ?? -1);
-  return [layers[own - 1], layers[own + 1]].filter((layer) => layer !== undefined);
+  return [own - 1, own + 1].flatMap((i) => {
+    const layer = layers[i];
+    return layer === undefined ? [] : [{ layer, below: i < own }];
+  });
 }
+
+/** All rows but the last, which is 0. */
+const withoutNewest = (cache: Matrix) => withRows(cache, (row) => (row < cache.rows - 1 ? row : -1));
 
 export const KV: readonly Hypothesis[] = family("kv", { kinds: ["attn_scores", "attn_ctx"] } as const, {
   "newest-dropped": stored("the cache lacks the rows of the decode steps (0 instead)", () => []),
@@ -69,9 +75,9 @@ export const KV: readonly Hypothesis[] = family("kv", { kinds: ["attn_scores", "
       const tap = op.node.inputs[1]?.tap;
       if (step === undefined || tap === undefined || !isDecoding(step)) return [];
       const found: Prediction[] = [];
-      for (const layer of otherLayers(op)) {
+      for (const { layer, below } of otherLayers(op)) {
         const cache = await cacheOf(op, layerTap(layer, nameInLayer(tap)));
-        if (cache !== null) found.push(...over(op, cache).map((each) => ({ ...each, parameter: `layer ${layer}` })));
+        if (cache !== null) found.push(...over(op, below ? cache : withoutNewest(cache), `layer ${layer}`));
       }
       return found;
     },

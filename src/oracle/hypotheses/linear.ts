@@ -122,7 +122,7 @@ export const LINEAR: readonly Hypothesis[] = family("linear", { kinds: ["linear"
       );
       const tail = fromColumn(expected, first);
       const inTail = tail.flatMap((is, i) => (is ? [i] : []));
-      if (!isTail(expected, first) || inTail.every((i) => actual.data[i] === 0)) return [];
+      if (!isTail(expected, first)) return [];
       // Old values are wrong ones nearly everywhere.
       if (inTail.filter((i) => wrong[i]).length < 0.9 * inTail.length) return [];
       const output = patched(expected, tail, (i) => actual.data[i] as number);

@@ -1,14 +1,17 @@
 /** A tensor that holds something else than what was computed: another tensor, an older one, nothing, or gaps. */
+import { ropeTable } from "../../model/rope.ts";
 import { rowsAndColumns, shapeOf } from "../../trace/dims.ts";
 import type { OpCase } from "../op-case.ts";
 import { type Matrix, matrix } from "../ops.ts";
 import { family, type Hypothesis, type Prediction, type Seen } from "./hypothesis.ts";
 import { ALL_KINDS } from "./precision.ts";
-import { patched, wrongElements } from "./values.ts";
+import { evaluated, patched, wrongElements } from "./values.ts";
 
-/** The first `count` elements are the same numbers; so are any two NaN. */
-function startsAlike(a: Float64Array, b: Float64Array, count: number): boolean {
-  for (let i = 0; i < count; i++) if (!Object.is(a[i], b[i]) && a[i] !== b[i]) return false;
+/** `count` elements from `start` on are those of `whole`, number by number; any two NaN are the same. */
+function holds(whole: Float64Array, start: number, values: Float64Array, count: number): boolean {
+  for (let i = 0; i < count; i++) {
+    if (whole[start + i] !== values[i] && !Object.is(whole[start + i], values[i])) return false;
+  }
   return true;
 }
 
@@ -19,47 +22,91 @@ function elements({ model, steps }: OpCase, dims: string, step: number): number 
   return rows * columns;
 }
 
+/** Values in the shape of the op's output, narrowed as it is. */
+function narrowedAs({ kept }: OpCase, { rows, columns }: Matrix, whole: Float64Array): Matrix {
+  if (kept === null) return { rows, columns, data: whole };
+  const width = whole.length / rows;
+  const of = (i: number) => whole[Math.floor(i / columns) * width + (kept[i % columns] ?? 0)] as number;
+  return matrix(
+    rows,
+    columns,
+    Float64Array.from({ length: rows * columns }, (_, i) => of(i)),
+  );
+}
+
 /** Other taps of this step with as many elements; with the actual output those that are equal to it, number by number. */
 export async function equalTaps(op: OpCase, { expected, actual }: Seen): Promise<readonly Prediction[]> {
-  const { rows, columns, data } = expected;
-  const layer = op.node.op.tap.replace(/[^.]*$/, "");
+  const { tap: own, dims } = op.node.op;
+  const count = elements(op, dims, op.step);
+  const layer = own.replace(/[^.]*$/, "");
   const found: Prediction[] = [];
   for (const { op: other } of op.model.graph) {
-    const { tap, dims } = other;
-    if (tap === op.node.op.tap || elements(op, dims, op.step) !== data.length) continue;
-    if (actual === null && !tap.startsWith(layer)) continue;
-    const values = await op.values(tap);
-    if (values === null || (actual !== null && !startsAlike(actual.data, values.data, data.length))) continue;
-    found.push({ output: { rows, columns, data: values.data }, parameter: tap });
+    if (other.tap === own || elements(op, other.dims, op.step) !== count) continue;
+    if (actual === null && !other.tap.startsWith(layer)) continue;
+    const values = await op.values(other.tap);
+    if (values === null) continue;
+    const output = narrowedAs(op, expected, values.data);
+    if (actual !== null && !holds(actual.data, 0, output.data, output.data.length)) continue;
+    found.push({ output, parameter: other.tap });
   }
   return found;
 }
 
 /** The same tap one step before: its last rows. */
-export async function lastStep(op: OpCase, { expected }: Seen): Promise<readonly Prediction[]> {
-  if (op.step === 0 || !op.node.op.dims.startsWith("token")) return [];
-  const before = await op.values(op.node.op.tap, op.step - 1);
-  const { rows, columns, data } = expected;
-  if (before === null || before.columns !== columns || before.rows < rows) return [];
-  return [{ output: matrix(rows, columns, before.data.slice(before.data.length - data.length)) }];
+export async function lastStep(op: OpCase, { expected: { rows, columns } }: Seen): Promise<readonly Prediction[]> {
+  const { tap, dims } = op.node.op;
+  const before = op.step === 0 || !dims.startsWith("token") ? null : await op.values(tap, op.step - 1);
+  if (before === null || before.rows < rows) return [];
+  const last = before.data.slice((before.rows - rows) * before.columns);
+  return [{ output: narrowedAs(op, { rows, columns, data: last }, last) }];
 }
 
-/** Equal to a tensor of this step or the one before as far as that goes; what lies behind its end is taken as it is. */
+/** What the same tap should have been one step before, from its inputs then: its last row. For ops that read no cache. */
+async function computedLastStep(op: OpCase, { expected: { rows } }: Seen): Promise<readonly Prediction[]> {
+  const { node, steps, model } = op;
+  const step = steps[op.step - 1];
+  if (step === undefined || step.tokens.length < rows || !node.op.dims.startsWith("token")) return [];
+  const inputs: Matrix[] = [];
+  for (const { tap, cached } of node.inputs) {
+    const values = cached ? null : await op.values(tap, op.step - 1);
+    if (values === null) return [];
+    inputs.push(values);
+  }
+  const table = ropeTable(model.parameters.rope, step.posStart, step.tokens.length);
+  const all = evaluated(op, { inputs, context: { ...step, ...table } });
+  const output = matrix(rows, all.columns, all.data.slice((all.rows - rows) * all.columns));
+  return [{ output, parameter: "as it should have been" }];
+}
+
+/** Where in a tensor a stretch of memory comes from: the whole stretch, or more than half of it and the tensor's end. */
+function stretch(memory: Float64Array, tensor: Float64Array): { start: number; count: number } | null {
+  const mark = memory.findIndex((x) => x !== 0);
+  for (let at = tensor.indexOf(memory[mark] as number); at >= 0; at = tensor.indexOf(memory[mark] as number, at + 1)) {
+    const start = at - mark;
+    const count = Math.min(memory.length, tensor.length - start);
+    if (start >= 0 && 2 * count > memory.length && holds(tensor, start, memory, count)) return { start, count };
+  }
+  return null;
+}
+
+/**
+ * Zeros, or a stretch of a tensor of this step, the one before or the first (whose tensors are the largest, and stay longest);
+ * what lies behind a tensor's end is taken as it is.
+ */
 async function whatMemoryHeld(op: OpCase, { expected, actual }: Seen): Promise<readonly Prediction[]> {
-  const { rows, columns, data } = expected;
-  const zeros = { output: matrix(rows, columns), parameter: "zeros" };
-  if (actual === null || actual.data.every((x) => x === 0)) return [zeros];
-  for (const step of [op.step, op.step - 1]) {
-    for (const { op: other } of step < 0 ? [] : op.model.graph) {
+  const { rows, columns } = expected;
+  if (actual === null || actual.data.every((x) => x === 0)) {
+    return [{ output: matrix(rows, columns), parameter: "zeros" }];
+  }
+  if (op.kept !== null) return [];
+  for (const step of new Set([op.step, op.step - 1, 0].filter((each) => each >= 0))) {
+    for (const { op: other } of op.model.graph) {
       if (step === op.step && other.tap === op.node.op.tap) break;
-      const count = Math.min(data.length, elements(op, other.dims, step));
-      // What takes less than half of the memory says little.
-      const values = 2 * count < data.length ? null : await op.values(other.tap, step);
-      if (values === null || !startsAlike(actual.data, values.data, count)) continue;
-      const output = matrix(rows, columns, actual.data.slice());
-      output.data.set(values.data.subarray(0, count));
-      const parameter = step === op.step ? other.tap : `${other.tap} of the step before`;
-      return [{ output, parameter, free: data.length - count }];
+      const tensor = await op.values(other.tap, step);
+      const found = tensor === null ? null : stretch(actual.data, tensor.data);
+      if (found === null) continue;
+      const parameter = `${other.tap} of step ${step} from element ${found.start} on`;
+      return [{ output: actual, parameter, free: actual.data.length - found.count }];
     }
   }
   return [];
@@ -94,7 +141,10 @@ const MOST_NAN = 32;
 
 export const MEMORY: readonly Hypothesis[] = family("memory", { kinds: ALL_KINDS } as const, {
   alias: { what: "it holds another tensor of the pass", predict: equalTaps },
-  "stale-step": { what: "it holds the last step's rows", predict: lastStep },
+  "stale-step": {
+    what: "it holds the last step's rows",
+    predict: async (op, seen) => [...(await lastStep(op, seen)), ...(await computedLastStep(op, seen))],
+  },
   uninitialised: { what: "never written: it holds what the memory held", predict: whatMemoryHeld },
   race: {
     what: "runs of neighbouring elements were never written, all else is right",

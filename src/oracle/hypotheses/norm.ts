@@ -45,8 +45,9 @@ const SIGNIFICANT = 4;
 const LARGEST_OF_ONE_ROW = 1e-2;
 
 /**
- * Epsilon from the rows' factors: a least-squares factor s of a row gives eps = 1 / s^2 - mean(x^2), off by about
- * 2 mean(x^2) u / sqrt(columns) (u = 2^-24), so rows count by 1 / mean(x^2)^2. Null where it cannot be told from the right one.
+ * Epsilon from the rows' factors: a least-squares factor s of a row gives eps = 1 / s^2 - mean(x^2). The roundings of the row's
+ * sum, root and division are common to its elements, some 2 u of s (u = 2^-24), so a row's epsilon is off by about
+ * 4 u mean(x^2) and rows count by 1 / mean(x^2)^2. Null where it cannot be told from the right one.
  */
 function estimatedEps(op: OpCase, actual: Matrix): number | null {
   const gain = gainOf(op);
@@ -68,7 +69,7 @@ function estimatedEps(op: OpCase, actual: Matrix): number | null {
     weights += weight;
   }
   const eps = sum / weights;
-  const deviation = (2 * 2 ** -24) / Math.sqrt(weights * gain.length);
+  const deviation = (4 * 2 ** -24) / Math.sqrt(weights);
   const limit = rows.length === 1 ? LARGEST_OF_ONE_ROW : Number.POSITIVE_INFINITY;
   if (!(eps > -SIGNIFICANT * deviation && eps <= limit)) return null;
   if (Math.abs(eps - epsOf(op)) < SIGNIFICANT * deviation) return null;
