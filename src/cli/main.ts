@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { packageRoot } from "../model/package-root.ts";
 import { InputError } from "../trace/errors.ts";
+import { addAudit } from "./audit.ts";
 import { addBisect } from "./bisect.ts";
 import { addCompare } from "./compare.ts";
 import { addDemo } from "./demo.ts";
@@ -41,6 +42,7 @@ for (const add of [
   addReference,
   addImport,
   addCompare,
+  addAudit,
   addInspect,
   addGenerate,
   addTokens,

@@ -58,4 +58,12 @@ export class TraceValues implements RunValues {
     const index = this.#places.get(`${step} ${tap}`);
     return index === undefined || this.problem(step, tap) !== null ? null : this.trace.values(index);
   }
+
+  /** The sketch of a tap in a step; null where the trace has none, or one of another shape than the model's. */
+  async sketch(step: number, tap: string): Promise<Float32Array | null> {
+    const index = this.#places.get(`${step} ${tap}`);
+    const record = this.record(step, tap);
+    if (index === undefined || record === undefined || !record.hasSketch) return null;
+    return record.shape.join() === this.shape(step, tap)?.join() ? (await this.trace.load(index)).sketch : null;
+  }
 }

@@ -1,0 +1,103 @@
+/** An audit with the causes of what it found: diagnosed op by op, from each op's own inputs. */
+import type { Model } from "../model/model.ts";
+import type { Hypothesis } from "../oracle/hypotheses/hypothesis.ts";
+import { OracleWeights } from "../oracle/oracle.ts";
+import type { Trace } from "../trace/reader.ts";
+import { type Audit, isFault, verdictOf } from "./audit.ts";
+import type { AuditedOp } from "./audit-node.ts";
+import { type Diagnosis, diagnose, type Evidence } from "./diagnose.ts";
+import { evidenceOf } from "./evidence-of-fault.ts";
+import { TraceValues } from "./run-values.ts";
+
+/** An op at fault, in all steps together. */
+export interface Fault {
+  readonly tap: string;
+  /** The first step that it shows in, and all of them. */
+  readonly step: number;
+  readonly steps: readonly number[];
+  readonly verdict: "proved" | "likely";
+  readonly op: AuditedOp;
+  /** Null where more ops are at fault than are diagnosed. */
+  readonly diagnosis: Diagnosis | null;
+}
+
+export interface JudgedAudit extends Audit {
+  /** In execution order. */
+  readonly faults: readonly Fault[];
+}
+
+/** Ops that are diagnosed, at most; a fault in all layers needs no more. */
+const MOST = 12;
+/** Statistical bounds are eight deviations of an element wide; over a tensor two are plenty. */
+const OF_LIKELY = 1 / 4;
+/** A hypothesis may take a few roundings more than the op itself: 64 u. */
+const LEAST = 64 * 2 ** -24;
+
+export interface DiagnoseOptions {
+  /** Ops diagnosed at most. */
+  readonly most?: number;
+  readonly hypotheses?: readonly Hypothesis[];
+  readonly progress?: (done: number, total: number) => void;
+}
+
+/** Diagnoses an audit's faults, and its suspicious ops: one whose error a known bug reproduces is likely at fault. */
+export async function diagnoseAudit(
+  model: Model,
+  trace: Trace,
+  audit: Audit,
+  options: DiagnoseOptions = {},
+): Promise<JudgedAudit> {
+  const run = new TraceValues(trace, model);
+  const taps = new Map<string, AuditedOp[]>();
+  for (const op of audit.ops) taps.set(op.tap, [...(taps.get(op.tap) ?? []), op]);
+  const suspects = [...taps.values()]
+    .map((ops) => ({ ops, shown: ops.filter(isShown) }))
+    .filter(({ shown }) => shown.length > 0)
+    .sort((a, b) => Number(b.shown.some(isFault)) - Number(a.shown.some(isFault)));
+  const most = options.most ?? MOST;
+  const weights = new OracleWeights(model);
+  const faults: Fault[] = [];
+  for (const [index, { ops, shown }] of suspects.entries()) {
+    const decided = shown.filter(isFault);
+    if (index >= most && decided.length === 0) break;
+    const diagnosis = index < most ? await diagnosed(model, run, ops, weights, options.hypotheses) : null;
+    options.progress?.(Math.min(index + 1, most), Math.min(suspects.length, most));
+    const isNamed = diagnosis?.causes.some(({ free }) => free === 0) ?? false;
+    const [op] = decided.length > 0 ? decided : shown;
+    if (op === undefined || (decided.length === 0 && !isNamed)) continue;
+    faults.push({
+      ...{ tap: op.tap, step: op.step, steps: shown.map(({ step }) => step), op, diagnosis },
+      verdict: decided.some((each) => verdictOf(each) === "proved") ? "proved" : "likely",
+    });
+  }
+  const place = new Map(audit.ops.map((op, index) => [op, index]));
+  faults.sort((a, b) => (place.get(a.op) ?? 0) - (place.get(b.op) ?? 0));
+  return { ...audit, verdict: faults.length > 0 ? "divergent" : "match", faults };
+}
+
+const isShown = (op: AuditedOp) => isFault(op) || verdictOf(op) === "suspicious";
+
+/** From the first step at fault, one more at fault, and one that is not. */
+async function diagnosed(
+  model: Model,
+  run: TraceValues,
+  ops: readonly AuditedOp[],
+  weights: OracleWeights,
+  hypotheses: readonly Hypothesis[] | undefined,
+): Promise<Diagnosis | null> {
+  const node = model.graph.find(({ op }) => op.tap === ops[0]?.tap);
+  const shown = ops.filter(isShown);
+  const clean = ops.filter((op) => verdictOf(op) === "clean");
+  const chosen = [shown[0], shown[1], shown.at(-1), clean[0], clean.at(-1)];
+  const evidence: Evidence[] = [];
+  for (const op of new Set(chosen)) {
+    if (op === undefined || op.own === null || node === undefined) continue;
+    const tolerance = Math.max(LEAST, op.own.likely * OF_LIKELY);
+    const values = await run.values(op.step, op.tap);
+    const observed = { step: op.step, isFault: isShown(op), values, sketch: null, tolerance };
+    const worst = op.own.at === null ? {} : { worst: op.own.at.index };
+    evidence.push(await evidenceOf(model, run, node, { ...observed, ...worst }, weights));
+  }
+  const [first, ...others] = evidence;
+  return first === undefined ? null : diagnose([first, ...others], hypotheses);
+}
