@@ -70,30 +70,38 @@ export async function diagnose(
   const applicable = hypotheses.filter(
     ({ kinds, names }) => kinds.includes(op.kind) && (names?.includes(nameInLayer(op.tap)) ?? true),
   );
-  const candidates: { candidate: Candidate; hypothesis: Hypothesis }[] = [];
+  const candidates: { candidate: Candidate; hypothesis: Hypothesis; best: Best }[] = [];
   for (const hypothesis of applicable) {
     const best = bestOf(await predictions(hypothesis, first), first);
     if (best !== null)
-      candidates.push({ candidate: { ...named(hypothesis, best.prediction), residual: best.residual }, hypothesis });
+      candidates.push({
+        candidate: { ...named(hypothesis, best.prediction), residual: best.residual },
+        hypothesis,
+        best,
+      });
   }
-  const reproduces = (residual: number, { tolerance }: Evidence) =>
-    residual <= tolerance && residual * NEARER <= correctResidual;
+  const reproduces = ({ residual, prediction }: Best, { tolerance }: Evidence) =>
+    residual <= Math.max(tolerance, prediction.slack ?? 0) && residual * NEARER <= correctResidual;
   const fitting: Candidate[] = [];
   const failing: Candidate[] = [];
-  for (const { candidate, hypothesis } of candidates) {
-    const elsewhere = reproduces(candidate.residual, first) ? await worstElsewhere(hypothesis, others) : null;
+  for (const { candidate, hypothesis, best } of candidates) {
+    const elsewhere = reproduces(best, first) ? await worstElsewhere(hypothesis, others) : null;
     if (elsewhere === null || elsewhere.contradicts) failing.push(candidate);
     else fitting.push({ ...candidate, residual: Math.max(candidate.residual, elsewhere.residual) });
   }
-  // What says all elements comes before what leaves some open, a bug of the catalogue before a plain fit.
+  // What says all elements comes before what leaves some open, a bug of the catalogue before a plain fit. Memory that holds another
+  // tensor is the most general of equal explanations.
   const rank = (each: Candidate) => (isFit(each) ? 2 : 0) + (each.free > 0 ? 1 : 0);
+  const isMemory = ({ hypothesis }: Candidate) => Number(hypothesis.startsWith("memory."));
   fitting.sort((a, b) => rank(a) - rank(b) || a.residual - b.residual);
   failing.sort((a, b) => a.residual - b.residual);
   const [best] = fitting;
   const causes =
     best === undefined
       ? []
-      : fitting.filter((each) => rank(each) === rank(best) && each.residual <= Math.max(TIE * best.residual, FLOOR));
+      : fitting
+          .filter((each) => rank(each) === rank(best) && each.residual <= Math.max(TIE * best.residual, FLOOR))
+          .sort((a, b) => isMemory(a) - isMemory(b));
   return {
     tap: op.tap,
     step: first.op.step,
@@ -120,9 +128,14 @@ async function predictions(hypothesis: Hypothesis, { op, expected, actual }: Evi
   return hypothesis.predict(op, { expected, actual });
 }
 
+interface Best {
+  readonly prediction: Prediction;
+  readonly residual: number;
+}
+
 /** The prediction that comes nearest to what the op gave. */
-function bestOf(list: readonly Prediction[], evidence: Evidence) {
-  let best: { prediction: Prediction; residual: number } | null = null;
+function bestOf(list: readonly Prediction[], evidence: Evidence): Best | null {
+  let best: Best | null = null;
   for (const prediction of list) {
     const residual = distance(prediction.output, evidence);
     if (best === null || residual < best.residual) best = { prediction, residual };
@@ -136,7 +149,7 @@ async function worstElsewhere(hypothesis: Hypothesis, others: readonly Evidence[
   for (const each of others) {
     const best = bestOf(await predictions(hypothesis, each), each);
     const here = best?.residual ?? distance(each.expected, each);
-    if (here > each.tolerance) return { residual: here, contradicts: true };
+    if (here > Math.max(each.tolerance, best?.prediction.slack ?? 0)) return { residual: here, contradicts: true };
     if (each.isFault) residual = Math.max(residual, here);
   }
   return { residual, contradicts: false };

@@ -19,6 +19,8 @@ export interface Prediction {
   readonly parameter?: string;
   /** Elements that were taken from the actual output, because the bug does not say what they hold (stale memory). */
   readonly free?: number;
+  /** Relative distance that a few roundings to a coarse grid may add by falling the other way. */
+  readonly slack?: number;
 }
 
 export interface Hypothesis {

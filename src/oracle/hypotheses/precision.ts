@@ -9,13 +9,13 @@ export const ALL_KINDS: readonly OpKind[] = [
   ...(["embed", "rms_norm", "linear", "rope", "attn_scores", "causal_softmax", "attn_ctx", "swiglu", "add"] as const),
 ];
 
-/** Rounded to a grid, where the actual output (if known) lies on it. */
-const stored = (what: string, round: (x: number) => number): Pick<Hypothesis, "what" | "predict"> => ({
+/** Rounded to a grid of this unit roundoff (one rounding in 64 may fall the other way), where the actual output (if known) lies on it. */
+const stored = (what: string, round: (x: number) => number, unit: number): Pick<Hypothesis, "what" | "predict"> => ({
   what,
   predict: (_op, { expected, actual }) =>
     actual?.data.every((x) => Object.is(round(x), x)) === false
       ? []
-      : predicted(mapped(expected, (x) => round(Math.fround(x)))),
+      : predicted(mapped(expected, (x) => round(Math.fround(x)))).map((each) => ({ ...each, slack: unit / 8 })),
 });
 
 /** Largest and smallest magnitude of the expected elements that are not 0, of those that `is` picks and of the others. */
@@ -39,8 +39,8 @@ const LARGEST_HALF = 65504;
 const SMALLEST_NORMAL = [2 ** -14, 2 ** -126];
 
 export const PRECISION: readonly Hypothesis[] = family("precision", { kinds: ALL_KINDS } as const, {
-  "f16-store": stored("stored in half precision", roundToHalf),
-  "bf16-store": stored("stored in bfloat16", roundToBfloat16),
+  "f16-store": stored("stored in half precision", roundToHalf, 2 ** -11),
+  "bf16-store": stored("stored in bfloat16", roundToBfloat16, 2 ** -8),
   "f16-overflow": {
     what: "infinite where values pass what the buffer can hold",
     predict: (_op, { expected, actual }) => {
