@@ -7,9 +7,9 @@ import type { Op, OpKind, OpOf } from "../model/ops.ts";
 import { ropeFrequencies } from "../model/rope.ts";
 import type { Arithmetic } from "./arithmetic.ts";
 import { type Bounded, stored } from "./bounded.ts";
-import { dot, EITHER_WAY, gamma, LAMBDA, sumBounds, TINY } from "./dot-bounds.ts";
+import { type Dot, dot, EITHER_WAY, gamma, LAMBDA, sumBounds, TINY } from "./dot-bounds.ts";
 import { boundedLinear } from "./linear-bounds.ts";
-import { evaluate, type Matrix, type OracleContext } from "./ops.ts";
+import { evaluate, type Matrix, matrix, type OracleContext } from "./ops.ts";
 
 type Bound<K extends OpKind> = (
   op: OpOf<K>,
@@ -51,7 +51,7 @@ function attention(
   extra: number,
   factor: number,
   of: (row: number, column: number) => { terms: number; cachedSize: number } | null,
-  products: (row: number, column: number, out: { sum: number; magnitude: number; squares: number }) => void,
+  products: (row: number, column: number, out: Dot) => void,
 ): Bounded {
   const dots = { sum: 0, magnitude: 0, squares: 0 };
   return elementwise(y, (i) => {
@@ -173,27 +173,7 @@ const BOUNDS: { readonly [K in Exclude<OpKind, "linear">]: Bound<K> } = {
     return { rows: y.rows, columns: y.columns, expected: y.data, worst, likely };
   },
 
-  attn_ctx: (op, inputs, context, how) => {
-    const [p, v] = [input(inputs, 0), input(inputs, 1)];
-    const tokens = context.tokens.length;
-    const group = op.heads / op.kvHeads;
-    const headOf = (column: number) => Math.floor(column / op.headDim);
-    const probabilities = (t: number, column: number) => (headOf(column) * tokens + t) * p.columns;
-    return attention(
-      evaluate(op, inputs, context),
-      how,
-      0,
-      1,
-      (t, column) => ({
-        terms: context.posStart + t + 1,
-        cachedSize: sumOf(p.data, probabilities(t, column), 1, context.posStart + t + 1),
-      }),
-      (t, column, out) => {
-        const from = Math.floor(headOf(column) / group) * op.headDim + (column % op.headDim);
-        dot(p.data, probabilities(t, column), v.data, from, v.columns, context.posStart + t + 1, out);
-      },
-    );
-  },
+  attn_ctx: (op, inputs, context, how) => contextOver(op, inputs, context, how, (t) => context.posStart + t + 1),
 
   swiglu: (op, inputs, context, how) => {
     const [gate, up] = [input(inputs, 0), input(inputs, 1)];
@@ -221,6 +201,56 @@ const BOUNDS: { readonly [K in Exclude<OpKind, "linear">]: Bound<K> } = {
     });
   },
 };
+
+/** Values weighted by the probabilities of the first `seen` keys. */
+function contextOver(
+  op: OpOf<"attn_ctx">,
+  inputs: readonly Matrix[],
+  { tokens }: OracleContext,
+  how: Arithmetic,
+  seen: (token: number) => number,
+): Bounded {
+  const [p, v] = [input(inputs, 0), input(inputs, 1)];
+  const group = op.heads / op.kvHeads;
+  const headOf = (column: number) => Math.floor(column / op.headDim);
+  const row = (t: number, column: number) => (headOf(column) * tokens.length + t) * p.columns;
+  const products = (t: number, column: number, out: Dot) => {
+    const from = Math.floor(headOf(column) / group) * op.headDim + (column % op.headDim);
+    dot(p.data, row(t, column), v.data, from, v.columns, seen(t), out);
+  };
+  const y = matrix(tokens.length, op.heads * op.headDim);
+  const sums = { sum: 0, magnitude: 0, squares: 0 };
+  for (let i = 0; i < y.data.length; i++) {
+    products(Math.floor(i / y.columns), i % y.columns, sums);
+    y.data[i] = sums.sum;
+  }
+  const of = (t: number, column: number) => ({
+    terms: seen(t),
+    cachedSize: sumOf(p.data, row(t, column), 1, seen(t)),
+  });
+  return attention(y, how, 0, 1, of, products);
+}
+
+/**
+ * Another right reading of an op's inputs, or null: where a wrong mask left probabilities to keys after the token, a context that
+ * takes them in is as right as one that does not.
+ */
+export function alternative(
+  op: Op,
+  inputs: readonly Matrix[],
+  context: OracleContext,
+  how: Arithmetic,
+): Bounded | null {
+  if (op.kind !== "attn_ctx") return null;
+  const p = input(inputs, 0);
+  const { length } = context.tokens;
+  const isMasked = (i: number) => i % p.columns > context.posStart + (Math.floor(i / p.columns) % length);
+  if (!p.data.some((value, i) => value !== 0 && isMasked(i))) return null;
+  return stored(
+    contextOver(op, inputs, context, how, () => p.columns),
+    how,
+  );
+}
 
 function largestOf(x: Float64Array, from: number, count: number): number {
   let largest = 0;

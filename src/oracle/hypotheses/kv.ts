@@ -52,7 +52,24 @@ function otherLayers({ model, node }: OpCase): { layer: number; below: boolean }
 const withoutNewest = (cache: Matrix) => withRows(cache, (row) => (row < cache.rows - 1 ? row : -1));
 
 export const KV: readonly Hypothesis[] = family("kv", { kinds: ["attn_scores", "attn_ctx"] } as const, {
-  "newest-dropped": stored("the cache lacks the rows of the decode steps (0 instead)", () => []),
+  "newest-dropped": {
+    what: "the cache lacks the newest row (0 instead)",
+    predict: (op) => {
+      const newest = input(op, 1).rows - 1;
+      return [
+        ...over(
+          op,
+          replayed(op, () => []),
+          "never stored",
+        ),
+        ...over(
+          op,
+          replayed(op, (position, rows) => (position < newest ? [[position, rowOf(rows, position)]] : [])),
+          "stored after it is read",
+        ),
+      ];
+    },
+  },
   "newest-duplicated": stored(
     "the newest row stands in the cache twice, over its predecessor too",
     (position, rows) => [
