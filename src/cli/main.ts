@@ -8,6 +8,7 @@ import { addAudit } from "./audit.ts";
 import { addBisect } from "./bisect.ts";
 import { addCompare } from "./compare.ts";
 import { addDemo } from "./demo.ts";
+import { addDiagnose } from "./diagnose.ts";
 import { addDoctor } from "./doctor.ts";
 import { addFaults } from "./faults.ts";
 import { addGenerate } from "./generate.ts";
@@ -43,6 +44,7 @@ for (const add of [
   addImport,
   addCompare,
   addAudit,
+  addDiagnose,
   addInspect,
   addGenerate,
   addTokens,

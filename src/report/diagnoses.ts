@@ -1,0 +1,61 @@
+/** What `diagnose` says of each op at fault, in words and as JSON. */
+import { z } from "zod";
+import type { Diagnosis } from "../compare/diagnose.ts";
+import { colors } from "./colors.ts";
+import { causePhrase, diagnosisJson, diagnosisLines, diagnosisSchema } from "./diagnosis.ts";
+
+export interface DiagnosedOp {
+  readonly tap: string;
+  readonly step: number;
+  readonly evidence: "values" | "sketch" | "statistics" | "hash";
+  /** Null where the evidence does not allow one. */
+  readonly diagnosis: Diagnosis | null;
+}
+
+export const diagnosesSchema = z.object({
+  schema: z.literal("faultline.diagnosis/1"),
+  verdict: z.enum(["match", "divergent"]),
+  trace: z.string(),
+  ops: z.array(
+    z.object({
+      tap: z.string(),
+      step: z.number().int(),
+      evidence: z.enum(["values", "sketch", "statistics", "hash"]),
+      diagnosis: diagnosisSchema.nullable(),
+    }),
+  ),
+});
+
+export function diagnosesJson(trace: string, ops: readonly DiagnosedOp[]): z.infer<typeof diagnosesSchema> {
+  return {
+    schema: "faultline.diagnosis/1",
+    verdict: ops.length === 0 ? "match" : "divergent",
+    trace,
+    ops: ops.map(({ diagnosis, ...op }) => ({
+      ...op,
+      diagnosis: diagnosis === null ? null : diagnosisJson(diagnosis),
+    })),
+  };
+}
+
+export function diagnosesText(trace: string, ops: readonly DiagnosedOp[]): string {
+  if (ops.length === 0)
+    return `${colors.green(colors.bold("match"))}: no op of ${trace} is found at fault, so there is nothing to explain\n`;
+  return ops
+    .flatMap(({ tap, step, evidence, diagnosis }) => {
+      const cause = diagnosis === null ? null : causePhrase(diagnosis);
+      return [
+        `${colors.red(colors.bold("divergent"))}: ${tap} from step ${step} on${cause === null ? "" : `: ${cause}`}`,
+        ...(diagnosis === null ? [withheld(evidence)] : diagnosisLines(diagnosis)).map((line) => `   ${line}`),
+      ];
+    })
+    .concat("")
+    .join("\n");
+}
+
+/** Why no cause is named. */
+function withheld(evidence: DiagnosedOp["evidence"]): string {
+  return evidence === "statistics"
+    ? "cause: withheld; statistics tell where, many bugs share them; trace with --capture sketch or full"
+    : "cause: withheld; too little of the op and its inputs is in the traces; trace with --capture full";
+}
