@@ -20,7 +20,7 @@ export interface Engine {
   /** Absent for this program's own. */
   readonly producer?: { readonly name: string; readonly version: string };
   /** Absent where there is no GPU: the oracle. */
-  readonly gpu?: { readonly gpu: Gpu; readonly weights: GpuWeights };
+  readonly gpu?: { readonly gpu: Gpu; readonly weights: GpuWeights; readonly executor: Executor };
   close(): void | Promise<void>;
 }
 
@@ -56,7 +56,7 @@ export async function openEngine(
       device: gpu.adapter.description,
       dtype,
       settings: { rope_table: "f64, rounded to f32", sum_order: "blocks of 32, in order" },
-      gpu: { gpu, weights },
+      gpu: { gpu, weights, executor },
       close: () => gpu.close(),
     };
   } catch (error) {

@@ -8,6 +8,7 @@ import { addAudit } from "./audit.ts";
 import { addBisect } from "./bisect.ts";
 import { addCompare } from "./compare.ts";
 import { addDemo } from "./demo.ts";
+import { addDeterminism } from "./determinism.ts";
 import { addDiagnose } from "./diagnose.ts";
 import { addDoctor } from "./doctor.ts";
 import { addFaults } from "./faults.ts";
@@ -46,6 +47,7 @@ for (const add of [
   addAudit,
   addDiagnose,
   addInspect,
+  addDeterminism,
   addGenerate,
   addTokens,
   addFaults,

@@ -37,6 +37,17 @@ export class Buffers {
     return { buffer };
   }
 
+  /** Every cache so far. */
+  caches(): Iterable<GPUBuffer> {
+    return this.#caches.values();
+  }
+
+  /** Every other buffer so far that kernels alone write: the host can copy nothing into it. */
+  work(): GPUBuffer[] {
+    const { STORAGE, COPY_DST } = GPUBufferUsage;
+    return [...this.#named.values()].filter(({ usage }) => (usage & (STORAGE | COPY_DST)) === STORAGE);
+  }
+
   /** A work buffer of at least `bytes`; what it held is lost when it grows. */
   named(label: string, bytes: number, usage: number): GPUBuffer {
     const found = this.#named.get(label);

@@ -15,6 +15,7 @@ import { planHauls, RoundTrip } from "./haul.ts";
 import { type Binding, Pipelines } from "./kernels.ts";
 import type { StepShape } from "./lowering.ts";
 import { planPass, tokensPerPass } from "./plan.ts";
+import { Poison, type PoisonPattern } from "./poison.ts";
 import { makeReady, type ReadyPlan } from "./ready-plan.ts";
 import { recordWords } from "./row-records.ts";
 import { StepResult } from "./step-result.ts";
@@ -58,6 +59,7 @@ export class Executor implements StepRunner {
   readonly #plans = new Map<number, ReadyPlan>();
   readonly #cosines: Binding;
   readonly #sines: Binding;
+  #poison: Poison | undefined;
   #statistics: { level: CaptureLevel; pipeline: GPUComputePipeline } | undefined;
 
   constructor(gpu: Gpu, model: Model, weights: GpuWeights, options: ExecutorOptions) {
@@ -138,6 +140,18 @@ export class Executor implements StepRunner {
     return result;
   }
 
+  /**
+   * Fills every buffer that kernels write, now and in each pass again before they write it; cache rows from the pass's first
+   * position on. Buffers that later steps make hold zeros: prepare them first. null ends it.
+   */
+  async poison(pattern: PoisonPattern | null): Promise<void> {
+    this.#poison = undefined;
+    if (pattern === null) return;
+    const pipeline = await this.#pipelines.get("poison", { WIDTH: this.#width });
+    this.#poison = new Poison(this.#gpu, this.#buffers, pipeline, this.#width, pattern);
+    this.#poison.everything();
+  }
+
   #isPrepared(tokens: number, recording: Recording | undefined): boolean {
     const rest = tokens % this.#maxTokens;
     return (
@@ -168,8 +182,10 @@ export class Executor implements StepRunner {
     for (const [index, haul] of hauls.entries()) {
       const trip = new RoundTrip(this.#gpu, this.#buffers, ready.plan, haul, result, logitBytes);
       const encoder = device.createCommandEncoder();
-      for (const part of haul.parts) {
+      for (const [place, part] of haul.parts.entries()) {
         const pass = encoder.beginComputePass();
+        if (index === 0 && place === 0) this.#poison?.cacheRows(pass, step.posStart, this.#capacity);
+        this.#poison?.half(pass, part.segment, ready.plan.halfBytes);
         for (const { pipeline, group, dispatch } of part.segment.dispatches) {
           const grid = dispatch.grid(step);
           if (grid[0] === 0) continue;
@@ -181,8 +197,8 @@ export class Executor implements StepRunner {
         pass.end();
         trip.encodeValues(encoder, part);
       }
-      const place = index === hauls.length - 1 ? ready.segments.at(-1)?.ops.at(-1)?.place : undefined;
-      const logits = place === undefined ? undefined : { place, row: step.tokens - 1, bytes: logitBytes };
+      const logitsAt = index === hauls.length - 1 ? ready.segments.at(-1)?.ops.at(-1)?.place : undefined;
+      const logits = logitsAt === undefined ? undefined : { place: logitsAt, row: step.tokens - 1, bytes: logitBytes };
       await trip.collect(encoder, logits);
     }
   }

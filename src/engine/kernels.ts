@@ -18,6 +18,7 @@ export const KERNELS = {
   add: { file: "add.wgsl", entry: "add" },
   kv_store: { file: "kv_store.wgsl", entry: "kv_store" },
   round_half: { file: "round_half.wgsl", entry: "round_half" },
+  poison: { file: "poison.wgsl", entry: "poison" },
   row_statistics: { file: "row_statistics.wgsl", entry: "row_statistics" },
 } as const;
 export type KernelName = keyof typeof KERNELS;

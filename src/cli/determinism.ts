@@ -1,0 +1,51 @@
+/** `faultline determinism`: the same run again, over other memory, with and without a trace: the same bits? */
+import type { Command } from "commander";
+import { openModel } from "../model/model.ts";
+import { determinismJson, determinismText } from "../report/determinism.ts";
+import { DIVERGENT } from "./compare.ts";
+import { checkDeterminism } from "./determinism-checks.ts";
+import {
+  addEngineOptions,
+  addGitBisectOption,
+  addOutputOptions,
+  addPromptOptions,
+  type EngineOptions,
+  integer,
+  type OutputOptions,
+  type PromptOptions,
+} from "./options.ts";
+import { plantedIn } from "./planted.ts";
+import { readPrompt } from "./prompt.ts";
+
+type Options = PromptOptions & EngineOptions & OutputOptions & { steps: number; runs: number; quick?: boolean };
+
+export function addDeterminism(program: Command): void {
+  const command = program
+    .command("determinism")
+    .description("run a model again, over poisoned memory and without a trace, and name the first op whose bits change")
+    .argument("<model>", "GGUF file")
+    .option("-r, --runs <count>", "runs on one device, at least 2", integer(2), 3)
+    .option("-n, --steps <count>", "decode steps after the prompt", integer(0), 2)
+    .option("--quick", "only a repeat, NaN in memory, and logits untraced and at level full");
+  addOutputOptions(addGitBisectOption(addEngineOptions(addPromptOptions(command))))
+    .addHelpText(
+      "after",
+      '\nExit status: 0 deterministic, 1 unstable, 2 could not do it.\n\nExample:\n  faultline determinism model.gguf -p "Once upon a time"\n  faultline determinism model.gguf -p "Once upon a time" --fault memory.race@blk.1.attn_out',
+    )
+    .action(async (path: string, options: Options) => {
+      const model = await openModel(path, options.layers === undefined ? {} : { layers: options.layers });
+      try {
+        const { steps, runs, quick, quiet } = options;
+        const { prompt, faults } = plantedIn(model, options, readPrompt(model, options, steps), steps);
+        const facts = await checkDeterminism({
+          ...{ model, tokens: prompt.tokens, steps, engine: options, faults, runs },
+          ...(quick === undefined ? {} : { quick }),
+          ...(quiet === undefined ? {} : { quiet }),
+        });
+        process.stdout.write(options.json ? `${JSON.stringify(determinismJson(facts))}\n` : determinismText(facts));
+        if (facts.judgement.verdict === "unstable") process.exitCode = DIVERGENT;
+      } finally {
+        model.file.close();
+      }
+    });
+}
