@@ -1,5 +1,6 @@
 /** Runs a model under conditions that must not matter, and judges the hashes: `determinism`, and what `bisect` asks first. */
 import {
+  CHECKS,
   type CheckName,
   type Condition,
   changedRange,
@@ -38,9 +39,11 @@ export interface DeterminismRun {
   readonly faults?: readonly Fault[];
   /** Runs that are repeated, at least 2. */
   readonly runs: number;
-  /** Only a repeat, NaN in memory, and logits untraced and at level full; on one device. What `bisect` does first. */
+  /** Only a run untraced, a repeat at level full, and NaN in memory, on one device: what `bisect` does first. More where something differs. */
   readonly quick?: boolean;
   readonly quiet?: boolean;
+  /** Bytes of values of one step that level full may hold; smaller ones are for tests. */
+  readonly heldBytes?: number;
 }
 
 /** Throws InputError where there is no GPU engine to check. */
@@ -50,10 +53,11 @@ export async function checkDeterminism(run: DeterminismRun): Promise<Determinism
     throw new InputError("--device oracle: plain loops on the CPU have no memory or threads to check; leave it out");
   }
   const names: CheckName[] = run.quick
-    ? ["repeat", "nan", "untraced", "full"]
-    : ["repeat", "fresh", "nan", "noise", "last", "untraced", "sketch", "full"];
+    ? ["untraced", "full", "nan"]
+    : ["fresh", "repeat", "untraced", "sketch", "full", "nan", "noise", "last"];
   const left = tooLarge(run);
   const checks = names.filter((name) => left === null || name !== "full");
+  if (!checks.includes("repeat") && !checks.includes("full")) checks.push("repeat");
   const total = checks.length + run.runs - 1;
   const bar = progressBar("checking", "runs", run.quiet);
   let done = 0;
@@ -77,7 +81,7 @@ export async function checkDeterminism(run: DeterminismRun): Promise<Determinism
         for (const name of checks.filter((each) => each !== "fresh")) {
           conditions.push({ name, runs: await runner.repeat(name, name === "repeat" ? run.runs - 1 : 1) });
         }
-        return settle(runner, base, conditions, names);
+        return settle(runner, base, conditions, run.runs);
       },
       follow,
     );
@@ -99,24 +103,24 @@ async function settle(
   runner: Runner,
   base: RunPrints,
   conditions: Condition[],
-  names: readonly CheckName[],
+  repeats: number,
 ): Promise<{ judgement: Judgement; where: Where | null }> {
   const judgement = judgeRuns(base, conditions);
   if (judgement.first === null) return { judgement, where: null };
   const differing = judgement.checks.filter(({ first }) => first !== null).map(({ name }) => name);
-  const controlled = new Set<CheckName>(["nan", "noise", ...differing.filter((name) => OBSERVERS.has(name))]);
-  const again: Condition[] = [];
-  for (const name of controlled) {
-    const before = conditions.find((condition) => condition.name === name)?.runs ?? [];
-    again.push({ name, runs: [...before, ...(await runner.repeat(name, CONTROLS - before.length))] });
+  const controlled = differing.filter((name) => CHECKS[name].kind === "observer");
+  const settled = new Map(conditions.map(({ name, runs }) => [name, runs]));
+  for (const name of ["repeat", "nan", "noise", ...controlled] as const) {
+    const before = settled.get(name) ?? [];
+    const wanted = name === "repeat" ? repeats - 1 : CONTROLS;
+    settled.set(name, [...before, ...(await runner.repeat(name, wanted - before.length))]);
   }
-  const order = [...new Set([...names, ...controlled])];
-  const all = order.flatMap((name) => [...again, ...conditions].find((condition) => condition.name === name) ?? []);
-  const settled = judgeRuns(base, all);
-  return { judgement: settled, where: await whereOf(runner, settled) };
+  const again = judgeRuns(
+    base,
+    [...settled].map(([name, runs]) => ({ name, runs })),
+  );
+  return { judgement: again, where: await whereOf(runner, again) };
 }
-
-const OBSERVERS: ReadonlySet<CheckName> = new Set<CheckName>(["untraced", "sketch", "full"]);
 
 /** The elements of the first unstable op that two runs make differently: over other memory, or (a race) over the same. */
 async function whereOf(runner: Runner, { cause, first }: Judgement): Promise<Where | null> {
@@ -236,11 +240,12 @@ class Runner {
 }
 
 /** Why level full is left out, or null. */
-function tooLarge({ model, tokens, steps, engine }: DeterminismRun): string | null {
+function tooLarge({ model, tokens, steps, engine, heldBytes = FULL_STEP_BYTES }: DeterminismRun): string | null {
   const rows = sizesOf(engine, tokens.length, steps).longestStep;
   const sizes = model.axes(rows, rows);
   const bytes = model.graph.reduce((sum, node) => sum + 4 * elementsOf(shapeOf(node.op.dims, sizes)), 0);
-  return bytes <= FULL_STEP_BYTES
+  const mebibytes = (count: number) => Number((count / 2 ** 20).toFixed(1));
+  return bytes <= heldBytes
     ? null
-    : `values of a step of ${rows} tokens take ${(bytes / 2 ** 30).toFixed(1)} GiB, at most 1 is held`;
+    : `values of a step of ${rows} tokens take ${mebibytes(bytes)} MiB, at most ${mebibytes(heldBytes)} are held`;
 }

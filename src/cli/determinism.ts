@@ -26,7 +26,7 @@ export function addDeterminism(program: Command): void {
     .argument("<model>", "GGUF file")
     .option("-r, --runs <count>", "runs on one device, at least 2", integer(2), 3)
     .option("-n, --steps <count>", "decode steps after the prompt", integer(0), 2)
-    .option("--quick", "only a repeat, NaN in memory, and logits untraced and at level full");
+    .option("--quick", "four runs: a repeat at level full, an untraced one, one over NaN");
   addOutputOptions(addGitBisectOption(addEngineOptions(addPromptOptions(command))))
     .addHelpText(
       "after",

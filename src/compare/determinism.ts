@@ -12,7 +12,7 @@ export interface Fingerprint {
 }
 
 export interface RunPrints {
-  /** Every op of every step, in execution order; none where the run was not traced. */
+  /** Every op of every step, in execution order; none where the run was not traced. The base run is. */
   readonly ops: readonly Fingerprint[];
   /** The last row of each step's logits. */
   readonly logits: readonly Fingerprint[];
@@ -25,9 +25,9 @@ export const CHECKS = {
   nan: { kind: "memory", what: "memory filled with NaN before it is written" },
   noise: { kind: "memory", what: "memory filled with noise before it is written" },
   last: { kind: "memory", what: "memory as a run over other tokens left it" },
-  untraced: { kind: "observer", what: "logits without a trace" },
-  sketch: { kind: "observer", what: "logits traced at level sketch" },
-  full: { kind: "observer", what: "logits traced at level full" },
+  untraced: { kind: "observer", what: "the logits of a run without a trace" },
+  sketch: { kind: "observer", what: "a run traced at level sketch" },
+  full: { kind: "observer", what: "a run traced at level full" },
 } as const;
 export type CheckName = keyof typeof CHECKS;
 
@@ -130,24 +130,25 @@ export function judgeRuns(base: RunPrints, conditions: readonly Condition[]): Ju
 
 const isFilled = ({ name }: Condition) => name === "nan" || name === "noise";
 
-/** The earliest difference of a condition's runs from the base. Logits stand at their op's place in the base run. */
+/** The earliest difference of a condition's runs from the base. */
 function against(base: RunPrints, { name, runs }: Condition) {
-  const observer = CHECKS[name].kind === "observer";
   let first: Difference | null = null;
   let run: number | null = null;
   for (const [number, prints] of runs.entries()) {
-    const difference = observer
-      ? placed(base, firstDifference(base.logits, prints.logits))
-      : firstDifference(base.ops, prints.ops);
+    const difference = differenceOf(base, prints);
     if (difference === null || isBefore(first, difference)) continue;
     first = difference;
     // Run 1 of `repeat` is the base itself.
     run = number + (name === "repeat" ? 2 : 1);
   }
-  return { first, run, ops: observer ? base.logits.length : base.ops.length };
+  return { first, run, ops: runs.some(({ ops }) => ops.length > 0) ? base.ops.length : base.logits.length };
 }
 
-function placed(base: RunPrints, difference: Difference | null): Difference | null {
+/** By all ops where both were traced. Logits stand at their op's place in the base run. */
+function differenceOf(base: RunPrints, prints: RunPrints): Difference | null {
+  const found = prints.ops.length > 0 ? firstDifference(base.ops, prints.ops) : null;
+  if (found !== null) return found;
+  const difference = firstDifference(base.logits, prints.logits);
   if (difference === null) return null;
   const index = base.ops.findIndex(({ step, tap }) => step === difference.step && tap === difference.tap);
   return { ...difference, index: index < 0 ? base.ops.length : index };
@@ -170,7 +171,8 @@ function causeOf(
     const guilty = conditions.filter(
       (each) => CHECKS[each.name].kind === "observer" && against(base, each).first?.index === first.index,
     );
-    const steady = guilty.every(({ runs }) => runs.length > 1 && new Set(runs.map(logitsAt(first))).size === 1);
+    const at = (run: RunPrints) => hashAt(first)(run) ?? logitsAt(first)(run);
+    const steady = guilty.every(({ runs }) => runs.length > 1 && new Set(runs.map(at)).size === 1);
     return steady ? "observer" : "unknown";
   }
   // Every filled condition agrees with itself here: at most one hash each.

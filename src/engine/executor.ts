@@ -141,8 +141,8 @@ export class Executor implements StepRunner {
   }
 
   /**
-   * Fills every buffer that kernels write, now and in each pass again before they write it; cache rows from the pass's first
-   * position on. Buffers that later steps make hold zeros: prepare them first. null ends it.
+   * Fills every buffer that kernels write: now, and places of outputs again before the ops of each pass, for an earlier step of the
+   * run may have used them. Call it before a run, after one that made all buffers; new ones hold zeros. null ends it.
    */
   async poison(pattern: PoisonPattern | null): Promise<void> {
     this.#poison = undefined;
@@ -182,10 +182,9 @@ export class Executor implements StepRunner {
     for (const [index, haul] of hauls.entries()) {
       const trip = new RoundTrip(this.#gpu, this.#buffers, ready.plan, haul, result, logitBytes);
       const encoder = device.createCommandEncoder();
-      for (const [place, part] of haul.parts.entries()) {
+      for (const part of haul.parts) {
         const pass = encoder.beginComputePass();
-        if (index === 0 && place === 0) this.#poison?.cacheRows(pass, step.posStart, this.#capacity);
-        this.#poison?.half(pass, part.segment, ready.plan.halfBytes);
+        this.#poison?.outputs(pass, part.segment, ready.plan.halfBytes);
         for (const { pipeline, group, dispatch } of part.segment.dispatches) {
           const grid = dispatch.grid(step);
           if (grid[0] === 0) continue;
@@ -197,8 +196,8 @@ export class Executor implements StepRunner {
         pass.end();
         trip.encodeValues(encoder, part);
       }
-      const logitsAt = index === hauls.length - 1 ? ready.segments.at(-1)?.ops.at(-1)?.place : undefined;
-      const logits = logitsAt === undefined ? undefined : { place: logitsAt, row: step.tokens - 1, bytes: logitBytes };
+      const place = index === hauls.length - 1 ? ready.segments.at(-1)?.ops.at(-1)?.place : undefined;
+      const logits = place === undefined ? undefined : { place, row: step.tokens - 1, bytes: logitBytes };
       await trip.collect(encoder, logits);
     }
   }

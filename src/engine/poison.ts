@@ -29,7 +29,7 @@ export class Poison {
     this.#pattern = pattern;
   }
 
-  /** Everything at once: what the run before left is gone. */
+  /** Everything at once: what the run before left is gone, also from cache rows that the next will not come to write. */
   everything(): void {
     const encoder = this.#gpu.device.createCommandEncoder();
     const pass = encoder.beginComputePass();
@@ -38,17 +38,13 @@ export class Poison {
     this.#gpu.device.queue.submit([encoder.finish()]);
   }
 
-  /** The half of each arena that a segment's ops are about to write; what they read of the segment before lies in the other. */
-  half(pass: GPUComputePassEncoder, { half }: ReadySegment, halfBytes: number): void {
+  /** What a segment's ops are about to write, in each arena; what they read of the segment before lies in the other half. */
+  outputs(pass: GPUComputePassEncoder, { half, ops }: ReadySegment, halfBytes: number): void {
     for (let arena = 0; arena < ARENAS; arena++) {
-      this.#fill(pass, this.#buffers.arena(arena, halfBytes), half * halfBytes, (half + 1) * halfBytes);
-    }
-  }
-
-  /** Rows of every cache from position `posStart` on: those of this pass and all beyond the sequence. */
-  cacheRows(pass: GPUComputePassEncoder, posStart: number, capacity: number): void {
-    for (const cache of this.#buffers.caches()) {
-      this.#fill(pass, cache, posStart * Math.floor(cache.size / capacity), cache.size);
+      const places = ops.map(({ place }) => place).filter((place) => place.arena === arena);
+      const used = Math.max(0, ...places.map(({ offsetInHalf, byteLength }) => offsetInHalf + byteLength));
+      const start = half * halfBytes;
+      if (used > 0) this.#fill(pass, this.#buffers.arena(arena, halfBytes), start, start + used);
     }
   }
 

@@ -136,7 +136,7 @@ describe("commands", () => {
 
   it("every command has help with an example", () => {
     for (const command of [
-      ...["bisect", "trace", "reference", "import", "compare", "inspect"],
+      ...["bisect", "trace", "reference", "import", "compare", "inspect", "determinism"],
       ...["generate", "tokens", "faults", "doctor", "demo"],
     ]) {
       expect(faultline(command, "--help")).toMatch(/Example:\n {2}faultline/);
