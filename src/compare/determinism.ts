@@ -205,16 +205,21 @@ export interface ChangedRange {
 export function changedRange(a: Float32Array, b: Float32Array, columns: number): ChangedRange | null {
   if (a.length !== b.length) throw new Error(`${a.length} values cannot be held against ${b.length}`);
   const [left, right] = [bitsOf(a), bitsOf(b)];
-  const places = Array.from(left.keys()).filter((i) => left[i] !== right[i]);
-  const [first, last] = [places[0], places.at(-1)];
-  if (first === undefined || last === undefined) return null;
-  let [lowest, highest] = [columns, 0];
-  for (const place of places) {
-    lowest = Math.min(lowest, place % columns);
-    highest = Math.max(highest, place % columns);
+  let changed = 0;
+  const rows: [number, number] = [left.length, 0];
+  const across: [number, number] = [columns, 0];
+  for (let i = 0; i < left.length; i++) {
+    if (left[i] === right[i]) continue;
+    changed++;
+    widen(rows, Math.floor(i / columns));
+    widen(across, i % columns);
   }
-  const rowOf = (place: number) => Math.floor(place / columns);
-  return { rows: [rowOf(first), rowOf(last)], columns: [lowest, highest], changed: places.length };
+  return changed === 0 ? null : { rows, columns: across, changed };
+}
+
+function widen(range: [first: number, last: number], place: number): void {
+  range[0] = Math.min(range[0], place);
+  range[1] = Math.max(range[1], place);
 }
 
 const bitsOf = (values: Float32Array) => new Uint32Array(values.buffer, values.byteOffset, values.length);
