@@ -3,9 +3,12 @@ import type { Model } from "../../src/model/model.ts";
 import type { Hypothesis, Prediction, Seen } from "../../src/oracle/hypotheses/hypothesis.ts";
 import { HYPOTHESES, hypothesesFor } from "../../src/oracle/hypotheses/table.ts";
 import { type OpCase, opCase } from "../../src/oracle/op-case.ts";
-import { evaluate, matrix } from "../../src/oracle/ops.ts";
+import { evaluate, type Matrix, matrix } from "../../src/oracle/ops.ts";
 import { OracleWeights } from "../../src/oracle/oracle.ts";
 import type { StepValues } from "../../src/oracle/recompute.ts";
+
+/** What is known where the values of a run are. */
+export type Known = Seen & { readonly actual: Matrix };
 
 /** The op that makes a tap in a step of a run, with what it should have given and what it gave. */
 export async function caseOf(
@@ -13,7 +16,7 @@ export async function caseOf(
   steps: readonly StepValues[],
   step: number,
   tap: string,
-): Promise<{ op: OpCase; seen: Seen & { readonly actual: NonNullable<Seen["actual"]> } }> {
+): Promise<{ op: OpCase; seen: Known }> {
   const node = model.graph.find((each) => each.op.tap === tap);
   if (node === undefined) throw new Error(`no tap ${tap}`);
   const weights = new OracleWeights(model);

@@ -30,7 +30,7 @@ const scale: Fit = (_op, expected, actual) => {
   }
   const factor = ea / ee;
   const error = Math.sqrt(Math.max(0, aa - factor * ea) / ee / Math.max(1, expected.data.length - 1));
-  if (!(Math.abs(factor - 1) > Math.max(SIGNIFICANT * error, 2 ** -24))) return [];
+  if (factor === 0 || !(Math.abs(factor - 1) > Math.max(SIGNIFICANT * error, 2 ** -24))) return [];
   const parameter = `factor ${Math.abs(factor - 1) < 0.01 ? factor.toPrecision(7) : factor.toPrecision(3)}`;
   return [{ output: mapped(expected, (x) => x * factor), parameter }];
 };
@@ -43,10 +43,10 @@ const offset: Fit = (_op, expected, actual) => {
   return [{ output: mapped(expected, (x) => x + mean), parameter: `offset ${mean.toPrecision(3)}` }];
 };
 
-/** Rearrangements that leave less than half of the error, the best first. */
+/** Rearrangements that leave less than half of the error and of the output, the best first. */
 function explaining(predictions: readonly Prediction[], expected: Matrix, actual: Matrix): readonly Prediction[] {
   const wrong = distance(actual.data, expected.data);
-  const enough = predictions.filter(({ output }) => distance(actual.data, output.data) < EXPLAINS * wrong);
+  const enough = predictions.filter(({ output }) => distance(actual.data, output.data) < EXPLAINS * Math.min(wrong, 1));
   return nearestFirst(enough, { expected, actual });
 }
 
@@ -85,11 +85,14 @@ const transposed: Fit = (op, expected, actual) => {
 
 const LARGEST_SHIFT = 8;
 
-/** The rows of other tokens; where there is none, the row is taken as it is. */
+/** The rows of other tokens; where there is none, the row is taken as it is: of at most half of them. */
 const rowsShifted: Fit = (op, expected, actual) => {
   if (!op.node.op.dims.startsWith("token")) return [];
   const { rows, columns } = expected;
-  const shifts = Array.from({ length: Math.min(LARGEST_SHIFT, rows - 1) }, (_, i) => [i + 1, -i - 1]).flat();
+  const shifts = Array.from({ length: Math.min(LARGEST_SHIFT, Math.floor(rows / 2)) }, (_, i) => [
+    i + 1,
+    -i - 1,
+  ]).flat();
   const tried = shifts.map((by): Prediction => {
     const moved = withRows(expected, (row) => row - by);
     const output = mapped(moved, (x, i) => {

@@ -34,9 +34,16 @@ function narrowedAs({ kept }: OpCase, { rows, columns }: Matrix, whole: Float64A
   );
 }
 
+/** What holds another tensor is wrong nearly everywhere; where it is not, no other tensor need be read. */
+function mostlyWrong(expected: Matrix, actual: Matrix): boolean {
+  const wrong = wrongElements(expected, actual);
+  return wrong.filter((is) => is).length > wrong.length / 2;
+}
+
 /** Other taps of this step with as many elements; with the actual output those that are equal to it, number by number. */
 export async function equalTaps(op: OpCase, { expected, actual }: Seen): Promise<readonly Prediction[]> {
   const { tap: own, dims } = op.node.op;
+  if (actual !== null && !mostlyWrong(expected, actual)) return [];
   const count = elements(op, dims, op.step);
   const layer = own.replace(/[^.]*$/, "");
   const found: Prediction[] = [];
@@ -80,7 +87,7 @@ async function computedLastStep(op: OpCase, { expected: { rows } }: Seen): Promi
 
 /** Where in a tensor a stretch of memory comes from: the whole stretch, or more than half of it and the tensor's end. */
 function stretch(memory: Float64Array, tensor: Float64Array): { start: number; count: number } | null {
-  const mark = memory.findIndex((x) => x !== 0);
+  const mark = memory.findIndex((x) => x !== 0 && !Number.isNaN(x));
   for (let at = tensor.indexOf(memory[mark] as number); at >= 0; at = tensor.indexOf(memory[mark] as number, at + 1)) {
     const start = at - mark;
     const count = Math.min(memory.length, tensor.length - start);
@@ -90,21 +97,21 @@ function stretch(memory: Float64Array, tensor: Float64Array): { start: number; c
 }
 
 /**
- * Zeros, or a stretch of a tensor of this step, the one before or the first (whose tensors are the largest, and stay longest);
- * what lies behind a tensor's end is taken as it is.
+ * Zeros, or a stretch of another tensor of this step, the one before or the first (whose tensors are the largest, and stay
+ * longest); what lies behind a tensor's end is taken as it is. A whole tensor of this step is `memory.alias`.
  */
 async function whatMemoryHeld(op: OpCase, { expected, actual }: Seen): Promise<readonly Prediction[]> {
   const { rows, columns } = expected;
   if (actual === null || actual.data.every((x) => x === 0)) {
     return [{ output: matrix(rows, columns), parameter: "zeros" }];
   }
-  if (op.kept !== null) return [];
+  if (op.kept !== null || !mostlyWrong(expected, actual)) return [];
   for (const step of new Set([op.step, op.step - 1, 0].filter((each) => each >= 0))) {
     for (const { op: other } of op.model.graph) {
       if (step === op.step && other.tap === op.node.op.tap) break;
-      const tensor = await op.values(other.tap, step);
+      const tensor = other.tap === op.node.op.tap ? null : await op.values(other.tap, step);
       const found = tensor === null ? null : stretch(actual.data, tensor.data);
-      if (found === null) continue;
+      if (found === null || (step === op.step && tensor?.data.length === found.count)) continue;
       const parameter = `${other.tap} of step ${step} from element ${found.start} on`;
       return [{ output: actual, parameter, free: actual.data.length - found.count }];
     }
@@ -114,6 +121,7 @@ async function whatMemoryHeld(op: OpCase, { expected, actual }: Seen): Promise<r
 
 /** Runs of neighbours that a lost write may leave. */
 const MOST_RUNS = 4;
+const SHORTEST_RUN = 4;
 
 /** Few runs of wrong zeros, all else right. */
 function gaps(expected: Matrix, actual: Matrix): readonly Prediction[] {
@@ -131,6 +139,7 @@ function gaps(expected: Matrix, actual: Matrix): readonly Prediction[] {
     runs.push([from, to]);
   }
   const free = inRun.filter((is) => is).length;
+  if (runs.some(([from, to]) => to - from + 1 < SHORTEST_RUN)) return [];
   if (runs.length === 0 || runs.length > MOST_RUNS || free > wrong.length / 2) return [];
   const parameter = runs.map(([from, to]) => `elements ${from} to ${to}`).join(", ");
   return [{ output: patched(expected, inRun, () => 0), parameter, free }];

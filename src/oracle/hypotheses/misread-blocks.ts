@@ -50,7 +50,8 @@ const blockOf32 =
     const fifth =
       qh === undefined || wrong.noHighBits ? 0 : bit(own, qh, wrong.neighbours === "low bits" ? e : from) << 4;
     const q = codes === undefined ? (nibble | fifth) - (wrong.noZeroPoint ? 0 : zero) : (codes[nibble] as number);
-    return half(scale, 0) * q + (m === undefined ? 0 : half(min, m) * (wrong.min ?? 1));
+    const value = half(scale, 0) * q;
+    return m === undefined ? value : value + half(min, m) * (wrong.min ?? 1);
   };
 
 /** d at 0, int8[32] at 2. */

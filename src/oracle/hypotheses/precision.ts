@@ -52,8 +52,8 @@ export const PRECISION: readonly Hypothesis[] = family("precision", { kinds: ALL
         );
       if (actual === null) return over(LARGEST_HALF);
       const { leastPicked, mostOther } = magnitudes(expected, (i) => infinite(actual.data[i]));
-      // No threshold where something smaller became infinite than something that stayed.
-      if (leastPicked === Number.POSITIVE_INFINITY || leastPicked * NEAR < mostOther) return [];
+      // No threshold where something smaller became infinite than something that stayed, or nothing did.
+      if (leastPicked === Number.POSITIVE_INFINITY || mostOther === 0 || leastPicked * NEAR < mostOther) return [];
       return over(LARGEST_HALF >= mostOther && LARGEST_HALF < leastPicked ? LARGEST_HALF : mostOther);
     },
   },
@@ -67,7 +67,7 @@ export const PRECISION: readonly Hypothesis[] = family("precision", { kinds: ALL
         );
       if (actual === null) return SMALLEST_NORMAL.flatMap(under);
       const { mostPicked, leastOther } = magnitudes(expected, (i) => actual.data[i] === 0);
-      if (mostPicked === 0 || mostPicked > leastOther * NEAR) return [];
+      if (mostPicked === 0 || leastOther === Number.POSITIVE_INFINITY || mostPicked > leastOther * NEAR) return [];
       return under(SMALLEST_NORMAL.find((limit) => limit > mostPicked && limit <= leastOther) ?? leastOther);
     },
   },

@@ -34,6 +34,8 @@ export function otherBase(op: OpCase, { expected, actual }: Seen): readonly Pred
   const found = refined(best([...USUAL, ...GRID]), away);
   const short = [...USUAL, Number(found.toPrecision(2))].find((base) => away(base) <= 1.5 * away(found));
   const base = short ?? found;
+  // The base that an exponent of i/d comes to is `rope.frequency-exponent`.
+  if (Math.abs(base / Math.sqrt(own) - 1) < 1e-6) return [];
   return base !== own && away(base) < EXPLAINS * wrong && distance(expected.data, actual.data) > 0
     ? [named(op, base)]
     : [];
