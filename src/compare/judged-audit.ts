@@ -1,8 +1,12 @@
 /** An audit with the causes of what it found: diagnosed op by op, from each op's own inputs. */
 import type { Model } from "../model/model.ts";
+import { arithmeticOf } from "../oracle/arithmetic.ts";
+import { bounded } from "../oracle/bounds.ts";
 import type { Hypothesis } from "../oracle/hypotheses/hypothesis.ts";
+import { opCase } from "../oracle/op-case.ts";
 import { OracleWeights } from "../oracle/oracle.ts";
 import type { Trace } from "../trace/reader.ts";
+import { type Anatomy, anatomyOf } from "./anatomy.ts";
 import { type Audit, isFault, verdictOf } from "./audit.ts";
 import type { AuditedOp } from "./audit-node.ts";
 import { type Diagnosis, diagnose, type Evidence } from "./diagnose.ts";
@@ -19,6 +23,8 @@ export interface Fault {
   readonly op: AuditedOp;
   /** Null where more ops are at fault than are diagnosed. */
   readonly diagnosis: Diagnosis | null;
+  /** The shape of the error in that first step. */
+  readonly anatomy: Anatomy | null;
 }
 
 export interface JudgedAudit extends Audit {
@@ -65,8 +71,9 @@ export async function diagnoseAudit(
     const isNamed = diagnosis?.causes.some(({ free }) => free === 0) ?? false;
     const [op] = decided.length > 0 ? decided : shown;
     if (op === undefined || (decided.length === 0 && !isNamed)) continue;
+    const anatomy = index < most ? await anatomyAt(model, run, op) : null;
     faults.push({
-      ...{ tap: op.tap, step: op.step, steps: shown.map(({ step }) => step), op, diagnosis },
+      ...{ tap: op.tap, step: op.step, steps: shown.map(({ step }) => step), op, diagnosis, anatomy },
       verdict: decided.some((each) => verdictOf(each) === "proved") ? "proved" : "likely",
     });
   }
@@ -76,6 +83,17 @@ export async function diagnoseAudit(
 }
 
 const isShown = (op: AuditedOp) => isFault(op) || verdictOf(op) === "suspicious";
+
+async function anatomyAt(model: Model, run: TraceValues, { tap, step, dims, shape, dtype }: AuditedOp) {
+  const node = model.graph.find(({ op }) => op.tap === tap);
+  const actual = await run.values(step, tap);
+  if (node === undefined || actual === null) return null;
+  const weights = new OracleWeights(model);
+  const { inputs, context } = await opCase(model, run, step, node, (name, ids) => weights.get(name, ids));
+  const how = arithmeticOf(dtype, run.trace.manifest.producer);
+  const { expected, likely } = bounded(model, node.op, inputs, context, how);
+  return anatomyOf({ dims, shape, expected, actual, bound: likely, headDim: model.parameters.headDim });
+}
 
 /** From the first step at fault, one more at fault, and one that is not. */
 async function diagnosed(

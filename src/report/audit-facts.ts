@@ -4,6 +4,7 @@ import { verdictOf } from "../compare/audit.ts";
 import type { AuditedOp } from "../compare/audit-node.ts";
 import type { Fault, JudgedAudit } from "../compare/judged-audit.ts";
 import { nameInLayer } from "../trace/taps.ts";
+import { anatomyText } from "./anatomy.ts";
 import { causePhrase, diagnosisJson, diagnosisSchema } from "./diagnosis.ts";
 import { elementPlace, elementSchema, placeWords } from "./element-place.ts";
 import { short } from "./numbers.ts";
@@ -37,6 +38,8 @@ export const auditSchema = z.object({
       relL2: figure,
       allowed: figure,
       diagnosis: diagnosisSchema.nullable(),
+      /** The shape of the error, one fact a line, the most telling first. */
+      anatomy: z.array(z.string()),
     }),
   ),
   /** Of the first op at fault. */
@@ -185,6 +188,7 @@ export function auditJson(audit: JudgedAudit): z.infer<typeof auditSchema> {
       relL2: finite(each.op.own?.relL2),
       allowed: finite(each.op.own?.worst),
       diagnosis: diagnosis(each),
+      anatomy: each.anatomy === null ? [] : anatomyText(each.anatomy),
     })),
     diagnosis: diagnosis(fault),
     totals: {

@@ -2,6 +2,7 @@
 import { verdictOf } from "../compare/audit.ts";
 import type { AuditedOp } from "../compare/audit-node.ts";
 import type { Fault, JudgedAudit } from "../compare/judged-audit.ts";
+import { anatomyText } from "./anatomy.ts";
 import { faultSentence, proofText, stepsText, tightness } from "./audit-facts.ts";
 import { colors } from "./colors.ts";
 import { diagnosisLines } from "./diagnosis.ts";
@@ -51,7 +52,8 @@ export function auditVerdictLine(audit: JudgedAudit): string {
 const more = ({ length }: readonly Fault[]) =>
   length > 1 ? `; and ${length - 1} more op${length > 2 ? "s" : ""} by itself` : "";
 
-function faultLines(audit: JudgedAudit): string[] {
+/** Each op at fault: what proves it, its cause, the shape of its error. */
+export function faultLines(audit: JudgedAudit): string[] {
   const { faults } = audit;
   if (faults.length === 0) return [];
   const shown = faults.slice(0, SHOWN);
@@ -60,7 +62,10 @@ function faultLines(audit: JudgedAudit): string[] {
     ...shown.flatMap((fault) => [
       `${colors.red(">>")} ${faultSentence(fault)}`,
       `   ${proofText(fault, audit)}`,
-      ...(fault.diagnosis === null ? [] : diagnosisLines(fault.diagnosis).map((line) => `   ${line}`)),
+      ...[
+        ...(fault.diagnosis === null ? [] : diagnosisLines(fault.diagnosis)),
+        ...(fault.anatomy === null ? [] : anatomyText(fault.anatomy).map((line) => `error: ${line}`)),
+      ].map((line) => `   ${line}`),
     ]),
     ...(faults.length > SHOWN
       ? [

@@ -1,0 +1,50 @@
+/** What a bisection found, put together: the comparison says where runs part, the audits which ops are wrong by themselves. */
+import type { BlindSpot } from "./blind-spots.ts";
+import type { Comparison } from "./compare.ts";
+import type { Judgement } from "./determinism.ts";
+import type { Diagnosis } from "./diagnose.ts";
+import type { JudgedAudit } from "./judged-audit.ts";
+
+export interface Bisection {
+  readonly comparison: Comparison;
+  /** Null where the run was not made here, or the check was left out. */
+  readonly determinism: Judgement | null;
+  /** Of the run that is judged; null with a reason where it could not be made. */
+  readonly audit: JudgedAudit | null;
+  readonly auditLeftOut: string | null;
+  /** Of the reference, made where the two runs part and no op of the judged one is at fault. */
+  readonly referenceAudit: JudgedAudit | null;
+  /** Causes of origins, from sketches, where there was no audit. */
+  readonly diagnoses: readonly Diagnosis[];
+  readonly blindSpots: readonly BlindSpot[];
+}
+
+/**
+ * What a bisection comes to. unstable: runs differ from themselves. token, shape: what ran is not the same. own-fault: an op of the
+ * judged run is wrong by itself. reference-fault: one of the reference is, and none of the judged run. rounding: they part although
+ * every op of both is right by itself. divergent: they part, and there is no proof which op is wrong. match.
+ */
+export type Finding =
+  | "unstable"
+  | "token"
+  | "shape"
+  | "own-fault"
+  | "reference-fault"
+  | "rounding"
+  | "divergent"
+  | "match";
+
+export function findingOf({ comparison, determinism, audit, referenceAudit }: Bisection): Finding {
+  if (determinism?.verdict === "unstable") return "unstable";
+  const { tokens, tokenStep, refused } = comparison;
+  const [fault] = audit?.faults ?? [];
+  if (tokens.difference !== null && (fault === undefined || fault.step >= tokenStep)) return "token";
+  if (fault !== undefined) return "own-fault";
+  if (refused.length > 0) return "shape";
+  if (comparison.verdict === "match") return "match";
+  if ((referenceAudit?.faults.length ?? 0) > 0) return "reference-fault";
+  return isAllClean(audit) && isAllClean(referenceAudit) ? "rounding" : "divergent";
+}
+
+/** True if every op was judged, and none is even suspicious. */
+export const isAllClean = (audit: JudgedAudit | null) => audit !== null && audit.counts.clean === audit.ops.length;
