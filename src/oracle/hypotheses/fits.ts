@@ -1,4 +1,7 @@
-/** Closed-form fits, for bugs that the catalogue does not know: what the actual output is, said in terms of the expected one. */
+/**
+ * Closed-form fits, for bugs that the catalogue does not know: what the actual output is, said in terms of the expected one. A
+ * number that was fitted counts as one element taken from the actual output.
+ */
 import type { OpCase } from "../op-case.ts";
 import type { Matrix } from "../ops.ts";
 import { channelOrder, headOrder, reordered } from "./fits-order.ts";
@@ -7,6 +10,11 @@ import { equalTaps, lastStep } from "./memory.ts";
 import { ALL_KINDS } from "./precision.ts";
 import { distance, mapped, nearestFirst, withRows } from "./values.ts";
 
+/**
+ * Rounding alone may move all of a row by one factor (a norm's root and division, a scale: docs/numerics.md, within 2 ULP
+ * together): factors within 8 u of 1, u = 2^-24, say nothing.
+ */
+const LEAST_FACTOR = 2 ** -21;
 /** Standard errors that a fitted number must be away from what it should be. */
 const SIGNIFICANT = 6;
 /** A rearrangement explains something where it leaves less than this part of the error. */
@@ -30,9 +38,9 @@ const scale: Fit = (_op, expected, actual) => {
   }
   const factor = ea / ee;
   const error = Math.sqrt(Math.max(0, aa - factor * ea) / ee / Math.max(1, expected.data.length - 1));
-  if (factor === 0 || !(Math.abs(factor - 1) > Math.max(SIGNIFICANT * error, 2 ** -24))) return [];
+  if (factor === 0 || !(Math.abs(factor - 1) > Math.max(SIGNIFICANT * error, LEAST_FACTOR))) return [];
   const parameter = `factor ${Math.abs(factor - 1) < 0.01 ? factor.toPrecision(7) : factor.toPrecision(3)}`;
-  return [{ output: mapped(expected, (x) => x * factor), parameter }];
+  return [{ output: mapped(expected, (x) => x * factor), parameter, free: 1 }];
 };
 
 const offset: Fit = (_op, expected, actual) => {
@@ -40,7 +48,7 @@ const offset: Fit = (_op, expected, actual) => {
   const mean = off.reduce((sum, x) => sum + x, 0) / off.length;
   const error = Math.sqrt(off.reduce((sum, x) => sum + (x - mean) ** 2, 0)) / off.length;
   if (!(Math.abs(mean) > SIGNIFICANT * error)) return [];
-  return [{ output: mapped(expected, (x) => x + mean), parameter: `offset ${mean.toPrecision(3)}` }];
+  return [{ output: mapped(expected, (x) => x + mean), parameter: `offset ${mean.toPrecision(3)}`, free: 1 }];
 };
 
 /** Rearrangements that leave less than half of the error and of the output, the best first. */

@@ -44,8 +44,8 @@ const blocks: Dot = (w, x, round) => {
     for (let k = start; k < Math.min(start + 32, x.length); k++) {
       lanes[k & 3] = round((lanes[k & 3] as number) + (w[k] as number) * (x[k] as number));
     }
-    const [a, b, c, d] = lanes as unknown as [number, number, number, number];
-    sum = round(sum + round(round(a + c) + round(b + d)));
+    const pair = (i: number) => round((lanes[i] as number) + (lanes[i + 2] as number));
+    sum = round(sum + round(pair(0) + pair(1)));
   }
   return sum;
 };

@@ -81,7 +81,11 @@ function otherEps(op: OpCase, { actual }: Seen): readonly Prediction[] {
   const own = epsOf(op);
   const estimated = actual === null ? null : estimatedEps(op, actual);
   const tried = actual === null ? USUAL_EPS.filter((eps) => differs(eps, own)) : estimated === null ? [] : [estimated];
-  return tried.map((eps) => ({ output: withEps(op, eps), parameter: `eps ${brief(eps)}` }));
+  return tried.map((eps) => {
+    const prediction = { output: withEps(op, eps), parameter: `eps ${brief(eps)}` };
+    // An unusual epsilon is a number that the output itself gave.
+    return USUAL_EPS.includes(eps) ? prediction : { ...prediction, free: 1 };
+  });
 }
 
 const OTHER: Readonly<Record<string, string>> = { attn_norm: "ffn_norm", ffn_norm: "attn_norm" };
