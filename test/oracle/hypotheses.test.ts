@@ -18,14 +18,11 @@ import type { SyntheticLlama } from "../support/synthetic-llama.ts";
 
 /** What a prediction in f64 may be off by from the engine's f32. */
 const ROUNDING = 1e-5;
-/** The same where values lie on the grid of halves, and rounding errors tip some to the next. */
-const HALF = 1e-3;
-const ON_HALF_GRID = ["linear.f16-accumulate", "precision.f16-store"];
-/** And of bfloat16, which is 8 times as coarse. */
-const BFLOAT = 8e-3;
-const ON_BFLOAT_GRID = ["linear.bf16-accumulate", "precision.bf16-store"];
+/** The same where values lie on the grid of halves or of bfloat16, and rounding errors tip some to the next. */
+const ON_GRID = 1e-3;
+const GRIDS = ["linear.f16-accumulate", "linear.bf16-accumulate", "precision.f16-store", "precision.bf16-store"];
 
-const allowedFor = (id: string) => (ON_HALF_GRID.includes(id) ? HALF : ON_BFLOAT_GRID.includes(id) ? BFLOAT : ROUNDING);
+const allowedFor = (id: string) => (GRIDS.includes(id) ? ON_GRID : ROUNDING);
 
 const PREFILL = [someTokens(12), [7], [200]];
 const benches = new Map<string, Promise<Bench>>();
