@@ -25,7 +25,7 @@ const WHY: Readonly<Record<Reason, (facts: Facts) => string>> = {
   "no-op": () => "the pass has no such op",
   "not-square": (f) => `the weight has ${f.rows} rows of ${f.columns}, it is not square`,
   "one-layer": () => "one layer only",
-  "no-bias": () => "no projection has a bias",
+  "no-bias": () => "no bias there",
   "zero-bias": () => "biases are 0",
   "tile-multiple": (f) => `K is ${f.K}, which tiles up to ${f.tile} divide`,
   "one-column": () => "K is 1",

@@ -2,6 +2,9 @@
  * Blind spots against planted faults: what a run is said not to show must leave the planted op as it was, and what changes it visibly
  * must not be said to be hidden.
  */
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { suggest } from "../../src/compare/blind/suggest.ts";
 import {
@@ -13,12 +16,14 @@ import {
 } from "../../src/compare/blind-spots.ts";
 import { parseFault } from "../../src/engine/faults/parse.ts";
 import { FAULTS } from "../../src/engine/faults/table.ts";
-import type { Model } from "../../src/model/model.ts";
+import { type Model, openModel } from "../../src/model/model.ts";
+import { blindSpotsText, suggestionsText } from "../../src/report/blind-spots.ts";
 import { InputError } from "../../src/trace/errors.ts";
 import { nameInLayer } from "../../src/trace/taps.ts";
 import { type RunStep, syntheticModel } from "../support/engine.ts";
 import { Bench, embedded } from "../support/faults.ts";
-import type { SyntheticLlama } from "../support/synthetic-llama.ts";
+import { f32Tensor, writeGguf } from "../support/gguf-builder.ts";
+import { type SyntheticLlama, syntheticLlama } from "../support/synthetic-llama.ts";
 
 /** What an op adds by rounding: relative L2 of clean runs is below this. */
 const ROUNDING = 1e-6;
@@ -97,6 +102,8 @@ const isQuick = (id: string) => !/^(linear|quant)\.|^head\.wrong-row/.test(id);
 const OF_RUNS = PLANTED.filter(
   (id) => /^(rope|kv)\.|mask-|softmax-axis|stale-step|whole-tensor|row-plus|f16-store/.test(id) && isQuick(id),
 );
+/** Slow ones that rows hide. */
+const OF_ROWS = ["linear.row-zero-repeated", "head.wrong-row"];
 const bench = async (options: SyntheticLlama, steps: readonly (readonly number[])[]) =>
   Bench.of(await syntheticModel({ ...SMALL, ...options }), steps);
 
@@ -106,9 +113,9 @@ it("judges every fault of the table", () => {
 
 describe("agrees with what planted faults do", () => {
   const runs: readonly [name: string, SyntheticLlama, steps: number[][], ids: readonly string[]][] = [
-    ["one token", {}, [[5]], PLANTED.filter(isQuick)],
-    ["two tokens", {}, [[5, 6]], OF_RUNS],
-    ["equal tokens, decoding the same", {}, [[5, 5], [5]], [...OF_RUNS, "linear.row-zero-repeated"]],
+    ["one token", {}, [[5]], [...PLANTED.filter(isQuick), ...OF_ROWS]],
+    ["two tokens", {}, [[5, 6]], [...OF_RUNS, ...OF_ROWS, "linear.transposed"]],
+    ["equal tokens, decoding the same", {}, [[5, 5], [5]], [...OF_RUNS, ...OF_ROWS]],
     ["tokens that become equal", { layers: 1 }, [[6, 5], [5]], OF_RUNS.filter((id) => /^kv|stale/.test(id))],
     ["one head", { embd: 8, heads: 1, kvHeads: 1, ffn: 16 }, [[5, 6]], PLANTED.filter((id) => /^attn/.test(id))],
     ["heads of one pair", { heads: 16, kvHeads: 16 }, [[5, 6]], PLANTED.filter((id) => /^rope/.test(id))],
@@ -176,6 +183,23 @@ describe("agrees with the faults that cannot be planted", () => {
   });
 });
 
+it("gains of one, equal gains and biases of zero hide what they would", async () => {
+  const spec = syntheticLlama({ ...SMALL, biases: true });
+  const flat = spec.tensors.map((tensor) => {
+    if (!/norm|bias/.test(tensor.name)) return tensor;
+    const value = tensor.name.includes("bias") ? 0 : 1;
+    return f32Tensor(tensor.name, tensor.shape, new Float32Array(tensor.shape[0] ?? 0).fill(value));
+  });
+  const path = join(mkdtempSync(join(tmpdir(), "faultline-test-")), "flat.gguf");
+  const model = await openModel(writeGguf(path, { ...spec, tensors: flat }));
+  const spots = blindSpots(model, { steps: [{ posStart: 0, tokens: [1, 2] }], capture: { level: "full" } });
+  const reasons = (id: string) => spots.filter((spot) => spot.id === id && spot.everywhere).map(({ reason }) => reason);
+  expect(reasons("norm.weight-missing")).toEqual(["gain-one"]);
+  expect(reasons("norm.other-weight")).toEqual(["same-gains"]);
+  expect(reasons("linear.bias-missing")).toEqual(["zero-bias", "no-bias"]);
+  expect(refused("norm.weight-missing", model)).toMatch(/gain is 1/);
+});
+
 function refused(text: string, model: Model): string | null {
   try {
     parseFault(text, model);
@@ -229,5 +253,29 @@ describe("suggests", () => {
     expect(of("token.missing-bos")?.run?.tokens.length).toBe(2);
     const shown = of("rope.scaling-missing")?.run;
     expect(shown === null || (shown?.tokens.length ?? 0) > 2).toBe(true);
+  });
+});
+
+describe("in words", () => {
+  it("groups by reason, and names what removes each", async () => {
+    const { model } = await embedded();
+    const run: BlindRun = { steps: [{ posStart: 0, tokens: [5] }], capture: { level: "full" } };
+    const spots = blindSpots(model, run);
+    const text = blindSpotsText(spots);
+    expect(text).toMatch(/^this run cannot show: /);
+    expect(text).toContain(
+      "rope.* but scaling-missing, position-plus-one, position-minus-one, position-zero (position 0 only)",
+    );
+    expect(text).toMatch(/position-zero, kv\.\*, memory\.stale-step \(no decode step\)/);
+    expect(text).toContain("quant.* (weights are F16)");
+    expect(text).toMatch(/norm\.eps, .*\(nothing is known of the values of this run\)/);
+    const lines = suggestionsText(suggest(model, run, spots), "model.gguf");
+    expect(lines).toMatch(/kv\.\*.*\(no decode step\): --tokens 5 -n 1$/m);
+    expect(lines).toMatch(/quant\.\* \(weights are F16\): another quantisation of the model$/m);
+    expect(lines).toMatch(/to show what can be shown: faultline (bisect|trace) model\.gguf .*--tokens \d+,\d+ -n 1/);
+  });
+
+  it("says nothing where all can be seen", () => {
+    expect(blindSpotsText([])).toBe("");
   });
 });

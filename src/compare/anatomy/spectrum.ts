@@ -42,7 +42,7 @@ export function periodFact({ byColumn, columns, energy }: Tally): PeriodFact | n
   return found("period", sizes) ?? found("blocks", [...sizes].reverse());
 }
 
-/** Borders between blocks at which the level must change by more than it varies within blocks: so many, and this share of all. */
+/** Borders at which the level must change, by more than two deviations within blocks: so many, and this share of all. */
 const LEAST_CHANGES = 3;
 const CHANGES = 0.4;
 
@@ -59,7 +59,7 @@ function explainedByAll(logs: Float64Array, size: number): number {
     levels.push(level);
   }
   const deviation = Math.sqrt(within / logs.length);
-  const changes = levels.filter((level, i) => i > 0 && Math.abs(level - (levels[i - 1] ?? 0)) > deviation);
+  const changes = levels.filter((level, i) => i > 0 && Math.abs(level - (levels[i - 1] ?? 0)) > 2 * deviation);
   return changes.length >= Math.max(LEAST_CHANGES, CHANGES * (levels.length - 1)) ? r2 : 0;
 }
 

@@ -1,7 +1,7 @@
 /** Faults of RoPE, of attention and of the KV cache: what positions, heads and steps hide. */
 import { type RopeParameters, type RopeTable, ropeTable } from "../../model/rope.ts";
 import { nameInLayer } from "../../trace/taps.ts";
-import { hidden } from "./reasons.ts";
+import { type Hidden, hidden, UNKNOWN } from "./reasons.ts";
 import { type Check, decodes, family, hasTwoKeys, hasTwoRows, isTurned, type Rule } from "./rule.ts";
 import type { RunFacts } from "./run-facts.ts";
 
@@ -38,18 +38,28 @@ const CLEAR = 1e-3;
 /** Positions of a run that are looked at. */
 const LOOKED_AT = 64;
 
-const anglesDiffer =
-  (wrong: WrongTable): Check =>
-  ({ model, run }) => {
-    const { rope, context } = model.parameters;
-    const largest = Math.max(...somePositions(run).map((position) => distance(wrong, rope, position)));
-    if (largest > run.leastEffect) return null;
-    if (run.lastPosition === 0) return hidden("position-0");
-    const powers = Array.from({ length: Math.ceil(Math.log2(context)) }, (_, i) => 2 ** i);
-    const enough = powers.find((position) => position < context && distance(wrong, rope, position) > CLEAR);
-    const facts = { difference: largest, position: run.lastPosition };
-    return hidden("same-angles", facts, enough === undefined ? null : { tokens: enough + 1 });
+/** The same for all ropes of a run, so judged once. */
+function anglesDiffer(wrong: WrongTable): Check {
+  const judged = new WeakMap<RunFacts, Hidden | null>();
+  return ({ run }) => {
+    const known = judged.get(run);
+    if (known !== undefined) return known;
+    const judgement = judgeAngles(wrong, run);
+    judged.set(run, judgement);
+    return judgement;
   };
+}
+
+function judgeAngles(wrong: WrongTable, run: RunFacts): Hidden | null {
+  const { rope, context } = run.model.parameters;
+  const largest = Math.max(...somePositions(run).map((position) => distance(wrong, rope, position)));
+  if (largest > run.leastEffect) return null;
+  if (run.lastPosition === 0) return hidden("position-0");
+  const powers = Array.from({ length: Math.ceil(Math.log2(context)) }, (_, i) => 2 ** i);
+  const enough = powers.find((position) => position < context && distance(wrong, rope, position) > CLEAR);
+  const facts = { difference: largest, position: run.lastPosition };
+  return hidden("same-angles", facts, enough === undefined ? null : { tokens: enough + 1 });
+}
 
 function somePositions({ lastPosition }: RunFacts): number[] {
   const count = Math.min(LOOKED_AT, lastPosition + 1);
@@ -125,14 +135,14 @@ const UNDERFLOW = -80;
 const scoresOverflow: Check = (site) => {
   const tap = site.node.inputs[0]?.tap ?? "";
   const known = site.run.statistics(tap);
-  if (known === null) return hidden("not-known", { of: `the scores of ${tap}` });
+  if (known === null) return UNKNOWN;
   const max = Math.max(...known.map(({ statistics }) => statistics.max));
   const min = Math.min(...known.map(({ statistics }) => statistics.min));
   if (max > OVERFLOW) return null;
   const sums = max + Math.log(site.run.lastPosition + 1) < OVERFLOW;
   return sums && min > UNDERFLOW
     ? hidden("scores-small", { min, max })
-    : hidden("not-known", { of: `each row's largest score (${min} to ${max} in all)` });
+    : hidden("not-known", { of: "each row's largest score", min, max });
 };
 
 export const ATTENTION: readonly Rule[] = [

@@ -29,7 +29,7 @@ export const NEEDS = {
   "statistics-only": { full: true },
   "f16-run": { dtype: "f32" },
   "no-bos-first": { tokens: 2, bos: true },
-  "not-known": { full: true },
+  "not-known": null,
   "no-bos": null,
   "no-op": null,
   "not-square": null,
@@ -68,3 +68,6 @@ export interface Hidden {
 export function hidden(reason: Reason, facts: Hidden["facts"] = {}, needs: Needs | null = NEEDS[reason]): Hidden {
   return { reason, facts, needs };
 }
+
+/** There are no statistics of the run. */
+export const UNKNOWN: Hidden = hidden("not-known", { of: "the values of this run" });

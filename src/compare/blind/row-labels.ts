@@ -46,14 +46,19 @@ class LabelOps extends Ops<Labels> {
   }
 }
 
-/** Order matters: f(a, b) is not f(b, a). */
-const mixed = (...parts: readonly number[]) => parts.reduce((hash, part) => fmix32(Math.imul(hash, 31) + part), 0x9e37);
+/** Order matters: mixed(a, b) is not mixed(b, a). */
+const mixed = (a: number, b: number) => fmix32(Math.imul(fmix32(a ^ 0x9e3779b9), 31) + b);
 
 type LabelOf = (op: number, row: Row, i: number, inputs: readonly Labels[]) => number;
 
 const label = (inputs: readonly Labels[], input: number, i: number) => inputs[input]?.[i] ?? 0;
-const pointwise: LabelOf = (op, _row, i, inputs) => mixed(op, ...inputs.map((each) => each[i] ?? 0));
-const positional: LabelOf = (op, { position, start }, i, inputs) => mixed(op, label(inputs, 0, i), position, start);
+const pointwise: LabelOf = (op, _row, i, inputs) => {
+  let of = op;
+  for (const each of inputs) of = mixed(of, each[i] ?? 0);
+  return of;
+};
+const positional: LabelOf = (op, { position, start }, i, inputs) =>
+  mixed(mixed(mixed(op, label(inputs, 0, i)), position), start);
 
 const LABEL: Readonly<Record<OpKind, LabelOf>> = {
   embed: (op, { token }) => mixed(op, token),
@@ -65,7 +70,7 @@ const LABEL: Readonly<Record<OpKind, LabelOf>> = {
   rope: (op, row, i, inputs) => (row.position === 0 ? label(inputs, 0, i) : positional(op, row, i, inputs)),
   attn_scores: positional,
   // The softmax over one key is 1.
-  causal_softmax: (op, row, i, inputs) => (row.position === 0 ? mixed(op) : positional(op, row, i, inputs)),
+  causal_softmax: (op, row, i, inputs) => (row.position === 0 ? mixed(op, 0) : positional(op, row, i, inputs)),
   // Equal values have their own mean, whatever the probabilities are.
   attn_ctx: (op, row, i, inputs) => {
     const own = label(inputs, 1, i);

@@ -3,7 +3,7 @@ import type { OpKind } from "../../model/ops.ts";
 import { specialIds } from "../../model/vocabulary.ts";
 import { shapeOf } from "../../trace/dims.ts";
 import { layerOfTap } from "../../trace/taps.ts";
-import { type Hidden, hidden } from "./reasons.ts";
+import { type Hidden, hidden, UNKNOWN } from "./reasons.ts";
 import { type Check, decodes, family, hasTwoKeys, type Rule, type Site } from "./rule.ts";
 import type { RunFacts } from "./run-facts.ts";
 
@@ -61,18 +61,18 @@ const LEAST = 2 ** -14;
 
 const passesLargest: Check = ({ op, run }) => {
   const known = run.statistics(op.tap);
-  if (known === null) return hidden("not-known", { of: `the largest value of ${op.tap}` });
+  if (known === null) return UNKNOWN;
   const maxAbs = Math.max(...known.map(({ statistics }) => statistics.maxAbs));
   return maxAbs > LARGEST ? null : hidden("values-small", { maxAbs, limit: LARGEST });
 };
 
 const holdsSmall: Check = ({ op, run }) => {
   const known = run.statistics(op.tap);
-  if (known === null) return hidden("not-known", { of: `the least value of ${op.tap}` });
+  if (known === null) return UNKNOWN;
   const least = Math.min(...known.map(({ leastAbs, statistics: { min, max } }) => leastAbs ?? Math.max(min, -max)));
   if (least >= LEAST) return hidden("values-large", { least, limit: LEAST });
   if (known.some(({ leastAbs }) => leastAbs === undefined)) {
-    return hidden("not-known", { of: `whether values of ${op.tap} lie below ${LEAST}` });
+    return hidden("not-known", { of: `values below ${LEAST}` }, { full: true });
   }
   return null;
 };

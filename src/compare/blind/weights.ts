@@ -1,6 +1,6 @@
 /** Faults of the embedding, of norms and of projections: what geometry, weights and tokens hide. */
 import type { Model } from "../../model/model.ts";
-import { hidden } from "./reasons.ts";
+import { hidden, UNKNOWN } from "./reasons.ts";
 import { type Check, family, hasTwoRows, inputOf, type Rule, rowsDiffer, type Site } from "./rule.ts";
 import type { TapStatistics } from "./run-facts.ts";
 
@@ -42,7 +42,7 @@ const epsShows =
   (wrong: (meanSquare: number, eps: number) => number): Check =>
   (site) => {
     const known = site.run.statistics(inputOf(site));
-    if (known === null) return hidden("not-known", { of: `the size of ${inputOf(site)}` });
+    if (known === null) return UNKNOWN;
     const effect = (ms: number) => Math.abs(wrong(ms, eps(site)) * Math.sqrt(ms + eps(site)) - 1);
     const rows = allRows(known);
     const largest = rows.reduce((most, rms) => Math.max(most, effect(rms * rms)), 0);
