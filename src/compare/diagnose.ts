@@ -20,6 +20,8 @@ export interface Evidence {
   readonly tolerance: number;
   /** True where the op is at fault in this step; a hypothesis must also fit the steps where it is not. */
   readonly isFault: boolean;
+  /** The same with all output columns, where these are only some; null where that would be too large. */
+  readonly whole?: () => Promise<Evidence | null>;
 }
 
 /** A hypothesis held against what an op gave. */
@@ -72,7 +74,7 @@ export async function diagnose(
   );
   const candidates: { candidate: Candidate; hypothesis: Hypothesis; best: Best }[] = [];
   for (const hypothesis of applicable) {
-    const best = bestOf(await predictions(hypothesis, first), first);
+    const best = await bestPrediction(hypothesis, first);
     if (best !== null)
       candidates.push({
         candidate: { ...named(hypothesis, best.prediction), residual: best.residual },
@@ -124,8 +126,12 @@ const named = ({ id, what }: Hypothesis, { parameter, free }: Prediction) => ({
   free: free ?? 0,
 });
 
-async function predictions(hypothesis: Hypothesis, { op, expected, actual }: Evidence): Promise<readonly Prediction[]> {
-  return hypothesis.predict(op, { expected, actual });
+/** The prediction that comes nearest to what the op gave. */
+async function bestPrediction(hypothesis: Hypothesis, evidence: Evidence): Promise<Best | null> {
+  const seen = hypothesis.whole && evidence.whole !== undefined ? await evidence.whole() : evidence;
+  if (seen === null) return null;
+  const { op, expected, actual } = seen;
+  return bestOf(await hypothesis.predict(op, { expected, actual }), seen);
 }
 
 interface Best {
@@ -133,7 +139,6 @@ interface Best {
   readonly residual: number;
 }
 
-/** The prediction that comes nearest to what the op gave. */
 function bestOf(list: readonly Prediction[], evidence: Evidence): Best | null {
   let best: Best | null = null;
   for (const prediction of list) {
@@ -147,7 +152,7 @@ function bestOf(list: readonly Prediction[], evidence: Evidence): Best | null {
 async function worstElsewhere(hypothesis: Hypothesis, others: readonly Evidence[]) {
   let residual = 0;
   for (const each of others) {
-    const best = bestOf(await predictions(hypothesis, each), each);
+    const best = await bestPrediction(hypothesis, each);
     const here = best?.residual ?? distance(each.expected, each);
     if (here > Math.max(each.tolerance, best?.prediction.slack ?? 0)) return { residual: here, contradicts: true };
     if (each.isFault) residual = Math.max(residual, here);

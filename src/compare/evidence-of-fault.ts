@@ -6,9 +6,11 @@ import { evaluate, type Matrix, matrix } from "../oracle/ops.ts";
 import { OracleWeights } from "../oracle/oracle.ts";
 import type { Evidence } from "./diagnose.ts";
 
-/** Output columns above which a projection is narrowed to some of them, and how many of them are looked at. */
-const WIDE = 4096;
-const KEPT = 768;
+/** Output columns above which a projection is narrowed to some of them: to a few spread evenly, the last, and those near the worst. */
+const WIDE = 384;
+const [EVEN, TAIL, NEAR] = [160, 64, 48];
+/** Elements of a weight above which it is never looked at as a whole. */
+const LARGE = 1 << 23;
 
 /** What is known of an op in a step. */
 export interface Observed {
@@ -30,24 +32,33 @@ export async function evidenceOf(
   weights = new OracleWeights(model),
 ): Promise<Evidence> {
   const { step, values, sketch, tolerance, isFault } = observed;
-  const whole = await opCase(model, inputs, step, node, (name, ids) => weights.get(name, ids));
-  const outputs = node.op.kind === "linear" ? model.file.tensor(node.op.weights[0] ?? "").rows : 0;
-  // A sketch is one of whole rows.
-  const kept = outputs > WIDE && values !== null ? someColumns(outputs, (observed.worst ?? 0) % outputs) : null;
-  const op: OpCase = kept === null ? whole : narrowed(whole, kept);
-  const expected = evaluate(node.op, op.inputs, op.context);
-  return {
-    ...{ op, expected, tolerance, isFault },
-    actual: values === null ? null : columnsOf(values, expected.rows, kept ?? null),
-    sketch: values === null ? sketch : null,
+  const of = await opCase(model, inputs, step, node, (name, ids) => weights.get(name, ids));
+  const evidence = (kept: readonly number[] | null): Evidence => {
+    const op: OpCase = kept === null ? of : narrowed(of, kept);
+    const expected = evaluate(node.op, op.inputs, op.context);
+    return {
+      ...{ op, expected, tolerance, isFault },
+      actual: values === null ? null : columnsOf(values, expected.rows, kept),
+      sketch: values === null ? sketch : null,
+    };
   };
+  const weight = node.op.kind === "linear" ? model.file.tensor(node.op.weights[0] ?? "") : null;
+  // A sketch is one of whole rows.
+  if (weight === null || weight.rows <= WIDE || values === null) return evidence(null);
+  let known: Evidence | undefined;
+  const whole = async () => {
+    if (weight.rows * weight.columns > LARGE) return null;
+    known ??= evidence(null);
+    return known;
+  };
+  return { ...evidence(someColumns(weight.rows, (observed.worst ?? 0) % weight.rows)), whole };
 }
 
-/** Columns spread evenly, the last ones (where tails are), and the worst. */
 function someColumns(count: number, worst: number): number[] {
-  const even = Array.from({ length: KEPT }, (_, i) => Math.floor((i * count) / KEPT));
-  const tail = Array.from({ length: 64 }, (_, i) => count - 64 + i);
-  return [...new Set([...even, ...tail, worst])].sort((a, b) => a - b);
+  const even = Array.from({ length: EVEN }, (_, i) => Math.floor((i * count) / EVEN));
+  const tail = Array.from({ length: TAIL }, (_, i) => count - TAIL + i);
+  const near = Array.from({ length: 2 * NEAR + 1 }, (_, i) => worst - NEAR + i);
+  return [...new Set([...even, ...tail, ...near])].filter((n) => n >= 0 && n < count).sort((a, b) => a - b);
 }
 
 function columnsOf(values: Float32Array, rows: number, kept: readonly number[] | null): Matrix {

@@ -32,6 +32,8 @@ export interface Hypothesis {
   readonly kinds: readonly OpKind[];
   /** Names of taps (`q_rope`, `final_norm`) that it is limited to. */
   readonly names?: readonly string[];
+  /** True if it must see all output columns: it predicts nothing, or less, for an op narrowed to some. */
+  readonly whole?: true;
   /**
    * Predictions, most plausible first; none where it does not apply to this op, or needs values that are not there. A prediction
    * that equals the expected output says nothing and should be left out.

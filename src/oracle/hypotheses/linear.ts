@@ -65,7 +65,7 @@ const fromColumn = ({ rows, columns }: Matrix, first: number) =>
   Array.from({ length: rows * columns }, (_, i) => i % columns >= first);
 
 export const LINEAR: readonly Hypothesis[] = family("linear", { kinds: ["linear"] } as const, {
-  transposed: { what: "made with the transposed weight", predict: transposed },
+  transposed: { what: "made with the transposed weight", whole: true, predict: transposed },
   "neighbour-layer": {
     what: "made with the weight of another layer",
     predict: (of) => {

@@ -154,7 +154,7 @@ export const MEMORY: readonly Hypothesis[] = family("memory", { kinds: ALL_KINDS
     what: "it holds the last step's rows",
     predict: async (op, seen) => [...(await lastStep(op, seen)), ...(await computedLastStep(op, seen))],
   },
-  uninitialised: { what: "never written: it holds what the memory held", predict: whatMemoryHeld },
+  uninitialised: { what: "never written: it holds what the memory held", whole: true, predict: whatMemoryHeld },
   race: {
     what: "runs of neighbouring elements were never written, all else is right",
     predict: (_op, { expected, actual }) => (actual === null ? [] : gaps(expected, actual)),
