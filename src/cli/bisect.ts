@@ -1,16 +1,17 @@
-/** `faultline bisect`: trace, reference, compare, report in one command; everything is left in one folder. */
+/** `faultline bisect`: check, trace, reference, compare, audit, diagnose, report in one command; everything is left in one folder. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
-import { type Comparison, compareTraces } from "../compare/compare.ts";
+import { compareTraces } from "../compare/compare.ts";
 import { traceSequence } from "../compare/tokens.ts";
 import { type Model, openModel } from "../model/model.ts";
+import { bisectionJson, bisectionText, bisectionVerdict } from "../report/bisection.ts";
 import { plain } from "../report/colors.ts";
-import { comparisonText } from "../report/comparison.ts";
-import { comparisonJson } from "../report/comparison-facts.ts";
 import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
 import { DIVERGENT } from "./compare.ts";
+import { checkDeterminism } from "./determinism-checks.ts";
+import { judge } from "./judge.ts";
 import {
   addEngineOptions,
   addGitBisectOption,
@@ -30,10 +31,20 @@ import { traceModel } from "./trace-model.ts";
 type Options = PromptOptions &
   EngineOptions &
   ReferenceOptions &
-  OutputOptions & { steps?: number; output: string; against: string; actual?: string; envelope?: string };
+  OutputOptions & {
+    steps?: number;
+    output: string;
+    against: string;
+    actual?: string;
+    envelope?: string;
+    determinism: boolean;
+    audit: boolean;
+  };
 
 /** Decode steps where none are asked for: a KV cache shows its faults from the first on. */
 const STEPS = 4;
+/** Prompt tokens of the runs that check determinism. */
+const CHECKED_TOKENS = 32;
 
 export function addBisect(program: Command, version: string): void {
   const command = program
@@ -47,6 +58,8 @@ export function addBisect(program: Command, version: string): void {
     )
     .option("--envelope <reference>", "a second reference or trace: how far it is from the first is taken as natural")
     .option("-n, --steps <count>", `decode steps after the prompt (${STEPS} unless told)`, integer(0))
+    .option("--no-determinism", "leave out the first stage: repeated runs, poisoned memory, with and without a trace")
+    .option("--no-audit", "leave out the proof: every op recomputed from its own inputs, and causes named")
     .option("-o, --output <dir>", "folder for traces and report", "faultline-bisect");
   addReferenceOptions(addEngineOptions(addPromptOptions(command)));
   addOutputOptions(addGitBisectOption(command))
@@ -57,26 +70,26 @@ export function addBisect(program: Command, version: string): void {
     .action(async (path: string, options: Options) => {
       const model = await openModel(path, options.layers === undefined ? {} : { layers: options.layers });
       try {
-        const comparison = await bisect(model, options, version);
+        const { bisection, determinism } = await bisect(model, options, version);
         const { output } = options;
-        writeFileSync(join(output, "comparison.json"), `${JSON.stringify(comparisonJson(comparison))}\n`);
-        writeFileSync(join(output, "report.txt"), plain(comparisonText(comparison)));
-        if (options.json) process.stdout.write(`${JSON.stringify(comparisonJson(comparison))}\n`);
-        else
-          process.stdout.write(
-            `${comparisonText(comparison)}left in ${output}: report.txt, comparison.json and the traces\n`,
-          );
-        if (comparison.verdict === "divergent") process.exitCode = DIVERGENT;
+        const [text, json] = [bisectionText(bisection), JSON.stringify(bisectionJson(bisection, determinism))];
+        writeFileSync(join(output, "bisect.json"), `${json}\n`);
+        writeFileSync(join(output, "report.txt"), plain(text));
+        process.stdout.write(
+          options.json ? `${json}\n` : `${text}left in ${output}: report.txt, bisect.json and the traces\n`,
+        );
+        if (bisectionVerdict(bisection) === "divergent") process.exitCode = DIVERGENT;
       } finally {
         model.file.close();
       }
     });
 }
 
-async function bisect(model: Model, options: Options, version: string): Promise<Comparison> {
+async function bisect(model: Model, options: Options, version: string) {
   checkNames(options);
   const sides = await plan(model, options, version);
   mkdirSync(options.output, { recursive: true });
+  const determinism = await sides.determinism();
   const open: Trace[] = [];
   const openTrace = async (path: string) => {
     const trace = await Trace.open(path);
@@ -93,7 +106,9 @@ async function bisect(model: Model, options: Options, version: string): Promise<
         : {
             envelope: await openTrace(await sides.reference(natural, "envelope.arrow", options.envelope === undefined)),
           };
-    return await compareTraces(expected, actual, envelope);
+    const comparison = await compareTraces(expected, actual, envelope);
+    const judged = await judge(model, expected, actual, comparison, options);
+    return { bisection: { comparison, determinism: determinism?.judgement ?? null, ...judged }, determinism };
   } finally {
     for (const trace of open) await trace.close();
   }
@@ -146,6 +161,13 @@ async function plan(model: Model, options: Options, version: string) {
   return {
     /** As shipped, llama.cpp quantises activations: its own exact run shows how much that alone moves each tap. */
     natural: isShipped && !isF32 ? "llamacpp" : undefined,
+    /** Before any difference: does the engine agree with itself? Asked of a short run. */
+    determinism: async () => {
+      if (actual !== undefined || options.device === "oracle" || !options.determinism) return null;
+      const tokens = planted.prompt.tokens.slice(0, CHECKED_TOKENS);
+      const run = { model, tokens, steps: Math.min(1, decode), engine: options, faults: planted.faults, runs: 2 };
+      return checkDeterminism({ ...run, quick: true, ...(quiet === undefined ? {} : { quiet }) });
+    },
     actual: async () => {
       if (actual !== undefined) return actual;
       const path = join(output, "actual.arrow");

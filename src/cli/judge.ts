@@ -1,0 +1,73 @@
+/** What comes after a comparison: the audit of the judged run, of the reference where that is needed, causes, and blind spots. */
+import type { Bisection } from "../compare/bisection.ts";
+import { blindSpots } from "../compare/blind-spots.ts";
+import type { Comparison } from "../compare/compare.ts";
+import { diagnoseOrigins } from "../compare/diagnose-origins.ts";
+import type { JudgedAudit } from "../compare/judged-audit.ts";
+import { TraceValues } from "../compare/run-values.ts";
+import type { Model } from "../model/model.ts";
+import { InputError } from "../trace/errors.ts";
+import type { Trace } from "../trace/reader.ts";
+import { audited } from "./audit.ts";
+
+type Judged = Omit<Bisection, "comparison" | "determinism">;
+
+/** Judges the actual trace by itself, and where it is clean and yet parts from the reference, the reference too. */
+export async function judge(
+  model: Model,
+  expected: Trace,
+  actual: Trace,
+  comparison: Comparison,
+  { audit: wanted, quiet }: { readonly audit: boolean; readonly quiet?: boolean },
+): Promise<Judged> {
+  const isDivergent = comparison.verdict === "divergent";
+  const against =
+    isDivergent && comparison.tokens.difference === null && hasValues(expected) ? { against: expected } : {};
+  const own = wanted ? await tryAudit(model, actual, quiet, against) : "not wanted (--no-audit)";
+  const audit = typeof own === "string" ? null : own;
+  const asksReference = isDivergent && audit !== null && audit.faults.length === 0 && hasValues(expected);
+  const reference = asksReference ? await tryAudit(model, expected, quiet, {}) : null;
+  return {
+    audit,
+    auditLeftOut: typeof own === "string" ? own : null,
+    referenceAudit: typeof reference === "string" ? null : reference,
+    diagnoses:
+      isDivergent && audit === null && hasValues(expected)
+        ? await diagnoseOrigins(model, expected, actual, comparison)
+        : [],
+    blindSpots: spotsOf(model, actual),
+  };
+}
+
+const hasValues = (trace: Trace) => trace.records.some((record) => record.hasValues);
+
+/** An audit, or the reason why there is none. */
+async function tryAudit(
+  model: Model,
+  trace: Trace,
+  quiet: boolean | undefined,
+  options: { against?: Trace },
+): Promise<JudgedAudit | string> {
+  try {
+    return await audited(model, trace, quiet, options);
+  } catch (error) {
+    if (error instanceof InputError) return error.message;
+    throw error;
+  }
+}
+
+/** What the run that was judged could not have shown. */
+export function spotsOf(model: Model, trace: Trace) {
+  const { steps } = new TraceValues(trace, model);
+  const statistics = new Map(trace.records.map((record) => [`${record.step} ${record.tap}`, record]));
+  const { producer } = trace.manifest;
+  const level = hasValues(trace) ? "full" : trace.records.some(({ hasSketch }) => hasSketch) ? "sketch" : "stats";
+  const dtype = producer.dtype === "f16" ? { dtype: "f16" as const } : {};
+  return blindSpots(model, {
+    steps,
+    capture: {
+      ...{ level, ...dtype, kvCache: producer.settings.kv_cache !== false },
+      statistics: (step, tap) => statistics.get(`${step} ${tap}`) ?? null,
+    },
+  });
+}
