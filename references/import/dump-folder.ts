@@ -2,9 +2,9 @@
 import { realpathSync } from "node:fs";
 import { isAbsolute, join, relative, sep } from "node:path";
 import { InputError } from "../../src/trace/errors.ts";
+import { readText } from "../../src/trace/files.ts";
 import { type Dump, dumpSchema } from "../dump-schema.ts";
 import { readElements } from "./elements.ts";
-import { readText } from "./files.ts";
 import { readNpyHeader } from "./npy.ts";
 import type { Source, SourceOptions } from "./source.ts";
 import { checkPositions, checkStep, mapPath, parseBy, parseJson, saysItsTokens } from "./source-facts.ts";

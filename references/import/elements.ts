@@ -2,7 +2,7 @@
 import { bfloat16ToFloat, halfToFloat } from "../../src/model/half.ts";
 import { elementsOf } from "../../src/trace/dims.ts";
 import { InputError } from "../../src/trace/errors.ts";
-import { readBytes, withFile } from "./files.ts";
+import { readBytes, withFile } from "../../src/trace/files.ts";
 
 export interface ElementType {
   readonly bytes: number;

@@ -6,7 +6,7 @@
 import { dirname } from "node:path";
 import { elementsOf } from "../../src/trace/dims.ts";
 import { InputError } from "../../src/trace/errors.ts";
-import { readText } from "./files.ts";
+import { readText } from "../../src/trace/files.ts";
 import { knownStatistics, type LeftOut, type Source, type SourceOptions, type SourceTensor } from "./source.ts";
 import { sourceFacts } from "./source-facts.ts";
 

@@ -6,8 +6,8 @@ import { dirname } from "node:path";
 import { z } from "zod";
 import { elementsOf } from "../../src/trace/dims.ts";
 import { InputError } from "../../src/trace/errors.ts";
+import { readBytes, withFile } from "../../src/trace/files.ts";
 import { ELEMENTS, type ElementName, readElements } from "./elements.ts";
-import { readBytes, withFile } from "./files.ts";
 import type { Source, SourceOptions } from "./source.ts";
 import { checkStep, parseBy, parseJson, sourceFacts } from "./source-facts.ts";
 

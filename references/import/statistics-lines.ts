@@ -3,9 +3,9 @@ import { basename, dirname } from "node:path";
 import { z } from "zod";
 import { elementsOf } from "../../src/trace/dims.ts";
 import { InputError } from "../../src/trace/errors.ts";
+import { readText } from "../../src/trace/files.ts";
 import type { Statistics } from "../../src/trace/statistics.ts";
 import { dtypeSchema } from "../dump-schema.ts";
-import { readText } from "./files.ts";
 import { knownStatistics, type Source, type SourceOptions, type SourceTensor } from "./source.ts";
 import { checkStep, parseBy, parseJson, sourceFacts } from "./source-facts.ts";
 

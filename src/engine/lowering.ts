@@ -1,7 +1,7 @@
 /** Ops -> dispatches: one row of the table per kind of op. What is fixed becomes a constant, what changes by step a uniform. */
 
 import type { TensorInfo } from "../model/gguf.ts";
-import type { Model } from "../model/model.ts";
+import type { OpModel } from "../model/model.ts";
 import type { Op, OpKind, OpOf } from "../model/ops.ts";
 import { elementsOf, shapeOf } from "../trace/dims.ts";
 import type { Binding, Constants, Edit, KernelName } from "./kernels.ts";
@@ -32,7 +32,7 @@ export interface Dispatch {
 
 /** What the table may use. */
 export interface LoweringContext {
-  readonly model: Model;
+  readonly model: OpModel;
   readonly weights: GpuWeights;
   /** Threads of a workgroup. */
   readonly width: number;

@@ -2,7 +2,7 @@
  * Weights on the GPU. Matrices keep their blocks, each padded to whole u32 words so that kernels load words; a matrix larger
  * than the adapter's binding limit is cut into slices of rows. Gains and biases are decoded to f32. Rows stream from the file.
  */
-import type { GgufFile, TensorInfo } from "../model/gguf.ts";
+import type { TensorInfo, WeightFile } from "../model/gguf.ts";
 import type { Gpu } from "./device.ts";
 import { GpuOutOfMemoryError } from "./errors.ts";
 
@@ -73,7 +73,7 @@ export class GpuWeights {
    */
   static async load(
     gpu: Gpu,
-    file: GgufFile,
+    file: WeightFile,
     names: Iterable<string>,
     options: { progress?: (done: number, total: number) => void; bindingLimit?: number } = {},
   ): Promise<GpuWeights> {
@@ -116,14 +116,14 @@ class Uploader {
     this.#progress = progress;
   }
 
-  async vector(file: GgufFile, tensor: TensorInfo): Promise<GPUBuffer> {
+  async vector(file: WeightFile, tensor: TensorInfo): Promise<GPUBuffer> {
     const values = file.decodeRows(tensor);
     const buffer = this.#buffer(tensor.name, values.byteLength);
     await this.#write(buffer, 0, new Uint8Array(values.buffer as ArrayBuffer), tensor.rowBytes);
     return buffer;
   }
 
-  async matrix(file: GgufFile, tensor: TensorInfo, limit: number): Promise<GpuMatrix> {
+  async matrix(file: WeightFile, tensor: TensorInfo, limit: number): Promise<GpuMatrix> {
     const rowWords = gpuRowWords(tensor);
     const rowsOfSlice = Math.floor(limit / (rowWords * 4));
     if (rowsOfSlice < 1) {

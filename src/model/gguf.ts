@@ -96,6 +96,9 @@ export class GgufFile {
   }
 }
 
+/** Where rows of weights come from: a GGUF file, or what was taken out of one. */
+export type WeightFile = Pick<GgufFile, "name" | "tensor" | "readRows" | "decodeRows">;
+
 /** Opens a model file for reading. Throws ModelError where there is no such file. */
 export function openModelFile(path: string): number {
   try {

@@ -3,24 +3,29 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import type { AxisSizes } from "../trace/dims.ts";
 import { ModelError } from "./errors.ts";
-import { GgufFile } from "./gguf.ts";
+import { GgufFile, type WeightFile } from "./gguf.ts";
 import { type GraphNode, GraphRecorder } from "./graph.ts";
 import { llamaForward } from "./llama.ts";
 import { axisSizes, type LlamaParameters, llamaWeights, readLlamaParameters } from "./llama-parameters.ts";
 import type { Ops } from "./ops.ts";
 
-export interface Model {
-  readonly file: GgufFile;
-  readonly architecture: string;
+/** What running single ops takes: a model has it, and so has a repro bundle, whose graph is one op. */
+export interface OpModel {
+  readonly file: WeightFile;
   readonly parameters: LlamaParameters;
   /** Layers that a pass runs, in order; all of them unless chosen. */
   readonly layers: readonly number[];
-  /** Every weight that the page reads, with its dims. */
-  readonly weights: ReadonlyMap<string, string>;
   readonly graph: readonly GraphNode[];
-  forward<T>(ops: Ops<T>): T;
   /** Sizes of the axes in a step of `tokens` rows over `keys` cached positions. */
   axes(tokens: number, keys: number): AxisSizes;
+}
+
+export interface Model extends OpModel {
+  readonly file: GgufFile;
+  readonly architecture: string;
+  /** Every weight that the page reads, with its dims. */
+  readonly weights: ReadonlyMap<string, string>;
+  forward<T>(ops: Ops<T>): T;
 }
 
 interface Architecture {

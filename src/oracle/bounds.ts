@@ -2,7 +2,7 @@
  * What right arithmetic may give: each op's output by the oracle, with a rigorous and a statistical bound for each element. One row
  * a kind; formulas and sources stand in docs/numerics.md, section "The audit". u is the unit roundoff of the engine's sums.
  */
-import type { Model } from "../model/model.ts";
+import type { OpModel } from "../model/model.ts";
 import type { Op, OpKind, OpOf } from "../model/ops.ts";
 import { ropeFrequencies } from "../model/rope.ts";
 import type { Arithmetic } from "./arithmetic.ts";
@@ -16,7 +16,7 @@ type Bound<K extends OpKind> = (
   inputs: readonly Matrix[],
   context: OracleContext,
   how: Arithmetic,
-  model: Model,
+  model: OpModel,
 ) => Bounded;
 
 function input(inputs: readonly Matrix[], index: number): Matrix {
@@ -260,7 +260,7 @@ function largestOf(x: Float64Array, from: number, count: number): number {
 
 /** One op on given inputs, with its bounds. `inputs` of a projection may hold rows of several steps. */
 export function bounded(
-  model: Model,
+  model: OpModel,
   op: Op,
   inputs: readonly Matrix[],
   context: OracleContext,

@@ -1,5 +1,5 @@
 /** A projection with its bounds, for all rows of a run at once: each weight is decoded once, slab by slab. */
-import type { Model } from "../model/model.ts";
+import type { OpModel } from "../model/model.ts";
 import type { OpOf } from "../model/ops.ts";
 import type { Arithmetic } from "./arithmetic.ts";
 import type { Bounded } from "./bounded.ts";
@@ -14,7 +14,7 @@ const BLOCK_TERMS = 3;
 const BLOCK = 32;
 
 /** y = W x (+ bias). `x` may hold rows of several steps. */
-export function boundedLinear(model: Model, op: OpOf<"linear">, x: Matrix, how: Arithmetic): Bounded {
+export function boundedLinear(model: OpModel, op: OpOf<"linear">, x: Matrix, how: Arithmetic): Bounded {
   const tensor = model.file.tensor(op.weights[0] ?? "");
   const biasTensor = op.weights[1] === undefined ? null : model.file.tensor(op.weights[1]);
   const bias = biasTensor === null ? null : model.file.decodeRows(biasTensor);

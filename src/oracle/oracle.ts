@@ -1,17 +1,17 @@
 /** The forward page over f64: runs whole steps as the engine does, or single ops through `evaluate`. */
-import type { Model } from "../model/model.ts";
+import type { Model, OpModel } from "../model/model.ts";
 import { type Op, Ops } from "../model/ops.ts";
 import { ropeTable } from "../model/rope.ts";
 import { evaluate, type Matrix, matrix, type OracleContext } from "./ops.ts";
 
 /** Decoded weights in f64. Small ones are kept; large ones are decoded again when they are read again. */
 export class OracleWeights {
-  readonly #model: Model;
+  readonly #model: OpModel;
   readonly #kept = new Map<string, Matrix>();
   readonly #keepElements: number;
 
   /** `keepElements`: matrices up to this size stay in memory. */
-  constructor(model: Model, keepElements = 1 << 22) {
+  constructor(model: OpModel, keepElements = 1 << 22) {
     this.#model = model;
     this.#keepElements = keepElements;
   }
@@ -37,7 +37,7 @@ export class OracleWeights {
 
 /** What evaluating ops of one step needs beside their inputs. */
 export function oracleContext(
-  model: Model,
+  model: OpModel,
   weights: OracleWeights,
   posStart: number,
   tokens: readonly number[],

@@ -1,5 +1,5 @@
 /** Faults of attention: its scale, its heads, its mask, its softmax. */
-import type { Model } from "../../model/model.ts";
+import type { OpModel } from "../../model/model.ts";
 import type { Op } from "../../model/ops.ts";
 import type { Dispatch } from "../lowering.ts";
 import { type FaultKind, family } from "./fault.ts";
@@ -10,10 +10,10 @@ type Compute = NonNullable<FaultKind["compute"]>;
 const SEEN = "let seen = step.pos_start + token + 1u; // keys that take part";
 
 /** Another factor on q . k. */
-const scaled = (factor: (scale: number, model: Model) => number) => ({
+const scaled = (factor: (scale: number, model: OpModel) => number) => ({
   kinds: ["attn_scores"] as const,
   at: "attn_scores",
-  idle: (op: Op, model: Model) =>
+  idle: (op: Op, model: OpModel) =>
     op.kind === "attn_scores" && Math.fround(factor(op.scale, model)) === Math.fround(op.scale)
       ? `its factor would be ${op.scale} as before`
       : null,

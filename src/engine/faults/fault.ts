@@ -1,5 +1,5 @@
 /** What a planted fault is: a row of the table (`FaultKind`), and a row planted at a tap (`Fault`). */
-import type { Model } from "../../model/model.ts";
+import type { OpModel } from "../../model/model.ts";
 import type { Op, OpKind } from "../../model/ops.ts";
 import type { Dispatch } from "../lowering.ts";
 import type { Site } from "./site.ts";
@@ -11,7 +11,7 @@ export interface FaultParameter {
   readonly least: number;
   readonly whole?: boolean;
   /** Where none is given. */
-  readonly usual: (op: Op, model: Model) => number;
+  readonly usual: (op: Op, model: OpModel) => number;
 }
 
 export interface FaultKind {
@@ -28,7 +28,7 @@ export interface FaultKind {
   /** True if it shows in decode steps only. */
   readonly decoding?: true;
   /** Why it would change nothing here, or null. */
-  readonly idle?: (op: Op, model: Model, parameter: number) => string | null;
+  readonly idle?: (op: Op, model: OpModel, parameter: number) => string | null;
   /** The dispatches of the op with the fault, given the clean ones. */
   readonly compute?: (site: Site, clean: readonly Dispatch[], parameter: number) => readonly Dispatch[];
   /** The dispatches that put rows into the cache which the op reads. `site` is the producer of those rows. */

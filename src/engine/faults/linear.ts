@@ -1,5 +1,5 @@
 /** Faults of projections: another weight, or the right one read wrongly. */
-import type { Model } from "../../model/model.ts";
+import type { OpModel } from "../../model/model.ts";
 import type { Op } from "../../model/ops.ts";
 import { InputError } from "../../trace/errors.ts";
 import { layerOfTap, nameInLayer } from "../../trace/taps.ts";
@@ -16,7 +16,7 @@ const edited =
   (_site, clean) =>
     edit(clean, "linear", ...edits);
 
-const matrixOf = (op: Op, model: Model) => model.file.tensor(op.weights[0] ?? "");
+const matrixOf = (op: Op, model: OpModel) => model.file.tensor(op.weights[0] ?? "");
 const withMatrix = (site: Site, matrix: string) =>
   site.lower({ op: { ...site.op, weights: [matrix, ...site.op.weights.slice(1)] } });
 
@@ -65,15 +65,15 @@ const without = (first: number, end: number): Edit => [
 ];
 
 const TILES = [512, 256, 128, 64, 32, 16];
-const tileWithTail = (op: Op, model: Model) => {
+const tileWithTail = (op: Op, model: OpModel) => {
   const { columns } = matrixOf(op, model);
   return TILES.find((tile) => tile < columns && columns % tile !== 0) ?? 64;
 };
-const tileWithin = (op: Op, model: Model) => TILES.find((tile) => 2 * tile <= matrixOf(op, model).columns) ?? 1;
+const tileWithin = (op: Op, model: OpModel) => TILES.find((tile) => 2 * tile <= matrixOf(op, model).columns) ?? 1;
 
 const rowTail = (statement: (end: string) => string) => ({
   parameter: { name: "rows", least: 1, whole: true, usual: () => 16 },
-  idle: (op: Op, model: Model, rows: number) =>
+  idle: (op: Op, model: OpModel, rows: number) =>
     rows > matrixOf(op, model).rows ? `it has ${matrixOf(op, model).rows} rows` : null,
   compute: (site: Site, clean: Parameters<NonNullable<FaultKind["compute"]>>[1], rows: number) =>
     edit(clean, "linear", [STORE, statement(`${matrixOf(site.op, site.model).rows - rows}u`)]),

@@ -1,6 +1,6 @@
 /** Faults of memory: a tensor that holds something else than what was computed. */
 
-import type { Model } from "../../model/model.ts";
+import type { OpModel } from "../../model/model.ts";
 import type { Op } from "../../model/ops.ts";
 import { rowsAndColumns, shapeOf } from "../../trace/dims.ts";
 import { type FaultKind, family } from "./fault.ts";
@@ -12,7 +12,7 @@ const LOST = 32;
 
 const rowsAreTokens = (op: Op) => (op.dims.startsWith("token") ? null : "its rows are not tokens");
 
-function twinName(op: Op, model: Model): string | null {
+function twinName(op: Op, model: OpModel): string | null {
   const shape = (dims: string) => shapeOf(dims, model.axes(2, 3)).join();
   const layer = op.tap.replace(/[^.]*$/, "");
   const index = model.graph.findIndex((node) => node.op.tap === op.tap);

@@ -1,6 +1,6 @@
 /** Faults of RMSNorm, and of the final norm. */
 
-import type { Model } from "../../model/model.ts";
+import type { OpModel } from "../../model/model.ts";
 import type { Op } from "../../model/ops.ts";
 import { layerOfTap, layerTap, nameInLayer } from "../../trace/taps.ts";
 import type { Edit } from "../kernels.ts";
@@ -16,8 +16,8 @@ const edited =
   (_site, clean) =>
     edit(clean, "rms_norm", ...edits);
 
-const gain = (model: Model, name: string) => model.file.decodeRows(model.file.tensor(name));
-const gainOf = (op: Op, model: Model) => gain(model, op.weights[0] ?? "");
+const gain = (model: OpModel, name: string) => model.file.decodeRows(model.file.tensor(name));
+const gainOf = (op: Op, model: OpModel) => gain(model, op.weights[0] ?? "");
 const epsOf = (op: Op) => (op.kind === "rms_norm" ? op.eps : 0);
 
 /** The gain of the layer's other norm. */

@@ -1,5 +1,5 @@
 /** `ID[@TAP][:PARAMETER]` -> a fault at its place in a model, or one line that says why it cannot be. */
-import type { Model } from "../../model/model.ts";
+import type { OpModel } from "../../model/model.ts";
 import type { Op } from "../../model/ops.ts";
 import { InputError } from "../../trace/errors.ts";
 import { layerOfTap, layerTap, nameInLayer } from "../../trace/taps.ts";
@@ -17,7 +17,7 @@ export interface RunSettings {
 }
 
 /** Parses the faults of a run: at most one a tap. Throws InputError, one line. */
-export function parseFaults(texts: readonly string[], model: Model, settings: RunSettings): Fault[] {
+export function parseFaults(texts: readonly string[], model: OpModel, settings: RunSettings): Fault[] {
   const faults = texts.map((text) => parseFault(text, model));
   for (const [index, { text, kind, tap }] of faults.entries()) {
     const other = faults.slice(0, index).find((each) => (tap === null ? each.kind === kind : each.tap === tap));
@@ -41,7 +41,7 @@ export function parseFaults(texts: readonly string[], model: Model, settings: Ru
  * the middle layer, at the fault's usual tap or, where it would change nothing there, at the first where it does.
  * Throws InputError for unknown ids, taps and parameters, and for faults that would change nothing in this model.
  */
-export function parseFault(text: string, model: Model): Fault {
+export function parseFault(text: string, model: OpModel): Fault {
   const match = /^([^@:]*)(?:@([^:]*))?(?::(.*))?$/.exec(text);
   const [, id = "", tap, parameter] = match ?? [];
   const kind = FAULTS.find((each) => each.id === id);
@@ -69,16 +69,16 @@ export function parseFault(text: string, model: Model): Fault {
 const fits = (kind: FaultKind, op: Op) =>
   kind.kinds.includes(op.kind) && (kind.names === undefined || kind.names.includes(nameInLayer(op.tap)));
 
-const middleLayer = ({ layers }: Model) => layers[Math.floor(layers.length / 2)];
+const middleLayer = ({ layers }: OpModel) => layers[Math.floor(layers.length / 2)];
 
 /** Ops that a fault can be planted in, the middle layer's first. */
-function candidates(kind: FaultKind, model: Model): Op[] {
+function candidates(kind: FaultKind, model: OpModel): Op[] {
   const ops = model.graph.map((node) => node.op).filter((op) => fits(kind, op));
   const inMiddle = (op: Op) => layerOfTap(op.tap) === middleLayer(model);
   return [...ops.filter(inMiddle), ...ops.filter((op) => !inMiddle(op))];
 }
 
-function usualOp(kind: FaultKind, model: Model, idle: (op: Op) => string | null): Op {
+function usualOp(kind: FaultKind, model: OpModel, idle: (op: Op) => string | null): Op {
   const ops = candidates(kind, model);
   const layer = middleLayer(model);
   const usual = ops.find(({ tap }) => tap === kind.at || (layer !== undefined && tap === layerTap(layer, kind.at)));
@@ -88,7 +88,7 @@ function usualOp(kind: FaultKind, model: Model, idle: (op: Op) => string | null)
   return found;
 }
 
-function opAt(text: string, kind: FaultKind, tap: string, model: Model): Op {
+function opAt(text: string, kind: FaultKind, tap: string, model: OpModel): Op {
   const op = model.graph.find((node) => node.op.tap === tap)?.op;
   if (op !== undefined && fits(kind, op)) return op;
   const all = candidates(kind, model).map((each) => each.tap);

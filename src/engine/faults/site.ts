@@ -1,5 +1,5 @@
 /** Where a fault is planted: one op of a plan, with what a plant may use: its buffers, its neighbours, another lowering. */
-import type { Model } from "../../model/model.ts";
+import type { OpModel } from "../../model/model.ts";
 import type { Op } from "../../model/ops.ts";
 import { rowsAndColumns, shapeOf } from "../../trace/dims.ts";
 import { layerOfTap, layerTap } from "../../trace/taps.ts";
@@ -41,7 +41,7 @@ export class Site {
     this.capacity = capacity;
   }
 
-  get model(): Model {
+  get model(): OpModel {
     return this.context.model;
   }
 

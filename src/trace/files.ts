@@ -1,6 +1,6 @@
 /** Reading parts of regular files. A pipe would wait for its writer, so what a path is comes first. */
 import { closeSync, fstatSync, openSync, readFileSync, readSync, statSync } from "node:fs";
-import { InputError } from "../../src/trace/errors.ts";
+import { InputError } from "./errors.ts";
 
 /** An open file: its descriptor and length in bytes. */
 export interface OpenFile {
