@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { compareTraces } from "../compare/compare.ts";
 import { parseFaults } from "../engine/faults/parse.ts";
 import { type Model, openModel } from "../model/model.ts";
@@ -10,7 +10,7 @@ import { packageRoot } from "../model/package-root.ts";
 import { plain } from "../report/colors.ts";
 import { type DemoRun, demoHead, demoJson, demoRunText, demoTail, isAsPlanted } from "../report/demo.ts";
 import { Trace } from "../trace/reader.ts";
-import { addOutputOptions, DEVICES, type DeviceOption, type OutputOptions } from "./options.ts";
+import { addDeviceOption, addOutputOptions, type DeviceOption, type OutputOptions } from "./options.ts";
 import { readPrompt } from "./prompt.ts";
 import { traceModel } from "./trace-model.ts";
 
@@ -28,13 +28,8 @@ export function addDemo(program: Command, version: string): void {
   const command = program
     .command("demo")
     .description("the embedded model against HuggingFace Transformers, as it is and with planted faults")
-    .addOption(
-      new Option("--device <kind>", "where to run")
-        .choices(DEVICES.filter((device) => device !== "oracle"))
-        .default("auto"),
-    )
     .option("-o, --output <dir>", "folder for traces and report", "faultline-demo");
-  addOutputOptions(command)
+  addOutputOptions(addDeviceOption(command))
     .addHelpText("after", "\nExample:\n  faultline demo")
     .action(async (options: OutputOptions & { device: DeviceOption; output: string }) => {
       const model = await openModel(packaged(EMBEDDED_MODEL));

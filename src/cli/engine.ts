@@ -5,10 +5,14 @@ import type { Fault } from "../engine/faults/fault.ts";
 import type { StepRunner } from "../engine/steps.ts";
 import { GpuWeights } from "../engine/weights.ts";
 import type { Model } from "../model/model.ts";
+import { BLOCKS_OF_32 } from "../oracle/arithmetic.ts";
 import { OracleRunner } from "../oracle/runner.ts";
 import { InputError } from "../trace/errors.ts";
 import type { EngineOptions } from "./options.ts";
 import { progressBar } from "./progress.ts";
+
+/** What this program's engine says of itself in a manifest. */
+export const OWN_SETTINGS = { rope_table: "f64, rounded to f32", sum_order: BLOCKS_OF_32 };
 
 export interface Engine {
   readonly runner: StepRunner;
@@ -55,7 +59,7 @@ export async function openEngine(
       runner: executor,
       device: gpu.adapter.description,
       dtype,
-      settings: { rope_table: "f64, rounded to f32", sum_order: "blocks of 32, in order" },
+      settings: OWN_SETTINGS,
       gpu: { gpu, weights, executor },
       close: () => gpu.close(),
     };

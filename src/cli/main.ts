@@ -16,6 +16,7 @@ import { addGenerate } from "./generate.ts";
 import { addImport } from "./import.ts";
 import { addInspect } from "./inspect.ts";
 import { addReference } from "./reference.ts";
+import { addReplay } from "./replay.ts";
 import { addTokens } from "./tokens.ts";
 import { addTrace } from "./trace.ts";
 
@@ -46,6 +47,7 @@ for (const add of [
   addCompare,
   addAudit,
   addDiagnose,
+  addReplay,
   addInspect,
   addDeterminism,
   addGenerate,

@@ -72,7 +72,7 @@ export function addPromptOptions(command: Command): Command {
 }
 
 export function addEngineOptions(command: Command): Command {
-  return command
+  command
     .addOption(
       new Option("--device <kind>", "where to run: an adapter, or the f64 oracle on the CPU")
         .choices(DEVICES)
@@ -84,12 +84,25 @@ export function addEngineOptions(command: Command): Command {
         .default("f32"),
     )
     .option("--layers <spec>", "run only these layers: none, 3, 0-2 or 0-4,7")
-    .option("--no-kv-cache", "run the whole sequence again at every step")
-    .option(
-      "--fault <id[@tap][:value]>",
-      "plant a bug on purpose, e.g. rope.pairing@blk.2.q_rope; may be repeated; 'faultline faults' lists them",
-      (text: string, before: readonly string[] = []) => [...before, text],
-    );
+    .option("--no-kv-cache", "run the whole sequence again at every step");
+  return addFaultOption(command);
+}
+
+export function addFaultOption(command: Command): Command {
+  return command.option(
+    "--fault <id[@tap][:value]>",
+    "plant a bug on purpose, e.g. rope.pairing@blk.2.q_rope; may be repeated; 'faultline faults' lists them",
+    (text: string, before: readonly string[] = []) => [...before, text],
+  );
+}
+
+/** For commands that run on an adapter alone. */
+export function addDeviceOption(command: Command): Command {
+  return command.addOption(
+    new Option("--device <kind>", "where to run")
+      .choices(DEVICES.filter((device) => device !== "oracle"))
+      .default("auto"),
+  );
 }
 
 export function addCaptureOptions(command: Command, level: CaptureLevel = "sketch"): Command {

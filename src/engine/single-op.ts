@@ -1,0 +1,112 @@
+/** One op alone on the GPU: its inputs in, its output back. No plan, no cache, no records. */
+import type { OpModel } from "../model/model.ts";
+import type { Op } from "../model/ops.ts";
+import { ropeTable } from "../model/rope.ts";
+import { elementsOf, shapeOf } from "../trace/dims.ts";
+import { InputError } from "../trace/errors.ts";
+import { Buffers } from "./buffers.ts";
+import type { Gpu } from "./device.ts";
+import type { Fault } from "./faults/fault.ts";
+import { Site } from "./faults/site.ts";
+import { type Binding, bindGroup, Pipelines } from "./kernels.ts";
+import { type Dispatch, type LoweringContext, lower, roundHalf } from "./lowering.ts";
+import type { PlannedOp } from "./plan.ts";
+import { GpuWeights } from "./weights.ts";
+
+export interface SingleOp {
+  /** Its graph is this op alone; its file holds the op's weights. */
+  readonly model: OpModel;
+  readonly op: Op;
+  readonly tokens: readonly number[];
+  readonly posStart: number;
+  /** Flat row-major; cached inputs are the rows of all positions up to now. */
+  readonly inputs: readonly Float32Array[];
+  /** What the output is stored in. */
+  readonly dtype: "f32" | "f16";
+  readonly fault?: Fault;
+}
+
+/** Runs the op and gives its output, flat row-major. Throws DeviceError, and InputError for a fault that needs other ops. */
+export async function runSingleOp(gpu: Gpu, single: SingleOp): Promise<Float32Array> {
+  const { model, op, tokens, posStart, inputs, dtype } = single;
+  const keys = posStart + tokens.length;
+  const weights = await GpuWeights.load(gpu, model.file, op.weights);
+  const buffers = new Buffers(gpu, 0);
+  const { cos, sin } = ropeTable(model.parameters.rope, 0, keys);
+  const context: LoweringContext = {
+    ...{ model, weights, width: gpu.width, tokens: tokens.length },
+    ids: buffers.upload("token ids", Uint32Array.from(tokens)),
+    cosines: buffers.upload("rope.cos", Float32Array.from(cos)),
+    sines: buffers.upload("rope.sin", Float32Array.from(sin)),
+  };
+  const bytes = 4 * elementsOf(shapeOf(op.dims, model.axes(tokens.length, keys)));
+  const output = { buffer: buffers.named("output", bytes, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC) };
+  const sources = inputs.map((input, i) => buffers.upload(`input ${i}`, Float32Array.from(input)));
+  return gpu.guarded(`${op.tap} alone`, async () => {
+    const clean = lower(op, sources, output, context);
+    const dispatches = [...planted(single, clean, { buffers, context, output, sources })];
+    if (dtype === "f16") dispatches.push(roundHalf(output, bytes / 4, gpu.width));
+    const pipelines = new Pipelines(gpu);
+    const encoder = gpu.device.createCommandEncoder();
+    const step = { tokens: tokens.length, posStart, keys };
+    for (const { kernel, constants, edits, bindings, uniform, grid } of dispatches) {
+      const groups = grid(step);
+      if (groups[0] === 0) continue;
+      const pipeline = await pipelines.get(kernel, constants, edits);
+      const words = uniform === null ? {} : { 0: { buffer: buffers.uniform(uniform(step)) } };
+      const pass = encoder.beginComputePass();
+      pass.setPipeline(pipeline);
+      pass.setBindGroup(0, bindGroup(gpu, pipeline, { ...words, ...bindings }));
+      pass.dispatchWorkgroups(...groups);
+      pass.end();
+    }
+    const staging = buffers.named("staging", bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
+    encoder.copyBufferToBuffer(output.buffer, 0, staging, 0, bytes);
+    gpu.device.queue.submit([encoder.finish()]);
+    const values = new Float32Array(await gpu.mapped(staging, bytes)).slice();
+    staging.unmap();
+    return values;
+  });
+}
+
+interface Surroundings {
+  readonly buffers: Buffers;
+  readonly context: LoweringContext;
+  readonly output: Binding;
+  readonly sources: readonly Binding[];
+}
+
+/** The dispatches with the fault in them. */
+function planted(
+  { model, op, tokens, posStart, fault }: SingleOp,
+  clean: readonly Dispatch[],
+  { buffers, context, output, sources }: Surroundings,
+): readonly Dispatch[] {
+  if (fault === undefined) return clean;
+  const needsMore = new InputError(
+    `${fault.text}: needs other ops than ${op.tap}, which runs alone; plant it in a whole run with 'faultline trace'`,
+  );
+  if (fault.kind.compute === undefined) throw needsMore;
+  const place = { arena: 0, byteOffset: 0, offsetInHalf: 0, byteLength: output.buffer.size };
+  // What made the inputs is not known here beyond its tap; its dims and inputs are nobody's business.
+  const producers = (model.graph[0]?.inputs ?? []).map(
+    ({ tap, cached }): PlannedOp => ({
+      ...{ op: { kind: "add", tap, dims: op.dims, weights: [] }, inputs: [], place, stored: cached },
+    }),
+  );
+  const inputs = producers.map((producer) => ({ producer, cached: producer.stored }));
+  const alone: PlannedOp = { op, inputs, place, stored: false };
+  const plan = { tokens: tokens.length, segments: [{ half: 0 as const, ops: [alone] }], halfBytes: place.byteLength };
+  const bindingOf = (producer: PlannedOp) => {
+    const found = producer === alone ? output : sources[producers.indexOf(producer)];
+    if (found === undefined) throw needsMore;
+    return found;
+  };
+  try {
+    const site = new Site({ planned: alone, plan, buffers, context, bindingOf }, posStart + tokens.length);
+    return fault.kind.compute(site, clean, fault.parameter);
+  } catch (error) {
+    if (error instanceof InputError) throw error;
+    throw needsMore;
+  }
+}
