@@ -36,8 +36,9 @@ const scalingSchema = z.discriminatedUnion("type", [
   }),
 ]);
 
-/** Longest head that is believed. */
+/** Longest head and last position that are believed: tables of angles are made for them. */
 const LONGEST_HEAD = 1 << 16;
+const LAST_POSITION = 1 << 24;
 
 const parametersSchema = z
   .object({
@@ -61,7 +62,7 @@ export const bundleSchema = z.object({
   dtype: z.string(),
   /** Token ids of the op's rows, and the position of the first. */
   tokens: z.array(index).nonempty(),
-  posStart: index,
+  posStart: index.max(LAST_POSITION),
   /** In the order that the kind defines. `cached`: the rows of all positions up to now. f4. */
   inputs: z.array(z.object({ tap: z.string(), dims: z.string(), cached: z.boolean(), file })),
   /** u1: rows of GGUF blocks as they stand in the file. `rows`: which rows these are; null for all. */

@@ -8,6 +8,7 @@ import { opCase } from "../oracle/op-case.ts";
 import { OracleWeights } from "../oracle/oracle.ts";
 import { shapeOf } from "../trace/dims.ts";
 import { InputError, TraceError } from "../trace/errors.ts";
+import { systemReason } from "../trace/files.ts";
 import { type NpyData, type NpyElement, writeNpy } from "../trace/npy.ts";
 import type { AuditedOp } from "./audit-node.ts";
 import { BUNDLE_SCHEMA, type BundleFacts, bundleSchema } from "./bundle-schema.ts";
@@ -132,8 +133,10 @@ function writeBundle(folder: string, facts: BundleFacts, files: readonly BundleF
     renameSync(partial, folder);
   } catch (error) {
     if (isOurs) rmSync(partial, { recursive: true, force: true });
-    const why = (error as Error).message.split(",")[0];
-    throw new InputError(`${folder}: the bundle cannot be written (${why}); name a new folder where there is room`);
+    if (!(error instanceof Error && "code" in error)) throw error;
+    throw new InputError(
+      `${folder}: the bundle cannot be written (${systemReason(error)}); name a new folder where there is room`,
+    );
   }
 }
 

@@ -32,7 +32,7 @@ export async function runSingleOp(gpu: Gpu, single: SingleOp): Promise<Float32Ar
   const keys = posStart + tokens.length;
   const weights = await GpuWeights.load(gpu, model.file, op.weights);
   const buffers = new Buffers(gpu, 0);
-  const { cos, sin } = ropeTable(model.parameters.rope, 0, keys);
+  const { cos, sin } = ropeTable(model.parameters.rope, 0, op.kind === "rope" ? keys : 0);
   const context: LoweringContext = {
     ...{ model, weights, width: gpu.width, tokens: tokens.length },
     ids: buffers.upload("token ids", Uint32Array.from(tokens)),

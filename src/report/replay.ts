@@ -124,7 +124,9 @@ export function replayText(replayed: Replayed): string {
       : []),
     ...(at === null
       ? []
-      : [`  [${places}] is ${short(at.actual)}, expected ${short(at.expected)}, off by at most ${short(at.allowed)}`]),
+      : [
+          `  ${isWrong(replayed) ? "" : "nearest to its bound: "}[${places}] is ${short(at.actual)}, expected ${short(at.expected)}, may be off by ${short(at.allowed)}`,
+        ]),
     ...kinds.filter(([many]) => many > 0).map(([many, what]) => `  ${many} elements are ${what}`),
     ...(diagnosis === null || output !== "stored" ? [] : [`  diagnosis: ${visible(diagnosis)}`]),
     "",

@@ -53,3 +53,18 @@ export function readText(path: string, remedy: string): string {
     return readFileSync(descriptor, "utf8");
   });
 }
+
+/** What the file system objected to, in words. */
+export function systemReason(error: unknown): string {
+  const code = (error as NodeJS.ErrnoException).code;
+  const known: Readonly<Record<string, string>> = {
+    ENOSPC: "disk full",
+    EACCES: "permission denied",
+    ENOENT: "no such folder",
+    EISDIR: "is a folder",
+    ENOTDIR: "not a folder",
+    EROFS: "read-only file system",
+    EFBIG: "file too large",
+  };
+  return code === undefined ? String(error) : (known[code] ?? code);
+}

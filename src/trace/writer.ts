@@ -14,6 +14,7 @@ import {
 } from "apache-arrow";
 import { batchFromRecords, type Dictionaries, payloadBytes } from "./batch.ts";
 import { TraceError } from "./errors.ts";
+import { systemReason } from "./files.ts";
 import { checkRecord, type Manifest, type RecordPlan, type TraceRecord } from "./record.ts";
 import { type Columns, DICTIONARY_COLUMNS, type DictionaryColumn, MANIFEST_KEY, traceSchema } from "./schema.ts";
 
@@ -90,7 +91,7 @@ export class TraceWriter {
       }
       this.#fd = openSync(this.partialPath, "w");
     } catch (error) {
-      throw new TraceError(`${path}: cannot be written (${reason(error)}); choose another place with -o`);
+      throw new TraceError(`${path}: cannot be written (${systemReason(error)}); choose another place with -o`);
     }
     try {
       this.#arrow.reset(new FileSink((bytes) => this.#writeAll(bytes)), this.#schema);
@@ -145,7 +146,7 @@ export class TraceWriter {
       renameSync(this.partialPath, this.path);
     } catch (error) {
       throw new TraceError(
-        `${this.path}: cannot be written (${reason(error)}); the trace is whole in ${this.partialPath}`,
+        `${this.path}: cannot be written (${systemReason(error)}); the trace is whole in ${this.partialPath}`,
       );
     }
   }
@@ -170,22 +171,8 @@ export class TraceWriter {
       while (offset < bytes.length) offset += writeSync(this.#fd, bytes, offset);
     } catch (error) {
       throw new TraceError(
-        `${this.partialPath}: writing stopped (${reason(error)}) with ${this.#kept} records; free space or choose another place with -o, ${this.#kept === 0 ? "nothing was kept" : "what was written can be read"}`,
+        `${this.partialPath}: writing stopped (${systemReason(error)}) with ${this.#kept} records; free space or choose another place with -o, ${this.#kept === 0 ? "nothing was kept" : "what was written can be read"}`,
       );
     }
   }
-}
-
-function reason(error: unknown): string {
-  const code = (error as NodeJS.ErrnoException).code;
-  const known: Readonly<Record<string, string>> = {
-    ENOSPC: "disk full",
-    EACCES: "permission denied",
-    ENOENT: "no such folder",
-    EISDIR: "is a folder",
-    ENOTDIR: "not a folder",
-    EROFS: "read-only file system",
-    EFBIG: "file too large",
-  };
-  return code === undefined ? String(error) : (known[code] ?? code);
 }

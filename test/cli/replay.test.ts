@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bundleSchema } from "../../src/compare/bundle-schema.ts";
 import { replaySchema } from "../../src/report/replay.ts";
 import { writeNpy } from "../../src/trace/npy.ts";
-import { bundled, bundleScratch } from "../support/bundles.ts";
+import { bundled, dropBundles } from "../support/bundles.ts";
 import { cached } from "../support/cache.ts";
 import { embedded } from "../support/faults.ts";
 
@@ -33,9 +33,9 @@ beforeAll(async () => {
   cpSync(at("bundle"), at("damaged"), { recursive: true });
   rmSync(at("damaged/weight-0.npy"));
 });
-afterAll(() => {
+afterAll(async () => {
   rmSync(folder, { recursive: true });
-  rmSync(bundleScratch, { recursive: true, force: true });
+  await dropBundles();
 });
 
 function replay(...args: string[]) {
@@ -50,7 +50,7 @@ describe("replay", () => {
     expect(stdout).toMatch(/^blk\.2\.q_proj of step 0 \(linear, f32, \[24, 256\]\) of faultline-tiny-f16\.gguf\n/);
     expect(stdout).toMatch(/the output of test 1 is wrong: relative error 1\.\d+/);
     expect(stdout).toContain(`${beyond} of 6144 elements are further off than any right computation`);
-    expect(stdout).toMatch(/\[\d+, \d+\] is \S+, expected \S+, off by at most/);
+    expect(stdout).toMatch(/\[\d+, \d+\] is \S+, expected \S+, may be off by/);
     expect(stdout).toContain("diagnosis: a planted fault");
   });
 

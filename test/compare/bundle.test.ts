@@ -11,11 +11,11 @@ import { runSingleOp } from "../../src/engine/single-op.ts";
 import { decodeBlocks } from "../../src/model/blocks.ts";
 import { InputError } from "../../src/trace/errors.ts";
 import { readNpy, writeNpy } from "../../src/trace/npy.ts";
-import { bundled, bundledRun, bundleScratch, newBundleFolder } from "../support/bundles.ts";
+import { bundled, bundledRun, dropBundles, newBundleFolder } from "../support/bundles.ts";
 import { syntheticModel, testGpu } from "../support/engine.ts";
 import { Bench, embedded, firstDifference } from "../support/faults.ts";
 
-afterAll(() => rmSync(bundleScratch, { recursive: true, force: true }));
+afterAll(dropBundles);
 
 /** One a kind; steps after the first read cached rows of several steps. */
 const FAULTS: readonly [kind: string, fault: string, step: number][] = [

@@ -1,18 +1,27 @@
 /** Bundles for tests: an op of a run with a planted fault, audited and bundled. */
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { auditNode } from "../../src/compare/audit-node.ts";
 import { bundleOf } from "../../src/compare/bundle-write.ts";
 import { TraceValues } from "../../src/compare/run-values.ts";
+import type { Trace } from "../../src/trace/reader.ts";
 import type { Bench } from "./faults.ts";
-import { traceFrom } from "./traces.ts";
+import { openTrace } from "./traces.ts";
 
-export const bundleScratch = mkdtempSync(join(tmpdir(), "faultline-bundles-"));
+const scratch = mkdtempSync(join(tmpdir(), "faultline-bundles-"));
+const open: Trace[] = [];
 let next = 0;
-export const newBundleFolder = () => join(bundleScratch, String(next++));
 
-/** Runs with the fault (none for null), audits the tap in that step and bundles it; no GPU is asked twice. */
+/** For afterAll. */
+export async function dropBundles(): Promise<void> {
+  for (const trace of open.splice(0)) await trace.close();
+  rmSync(scratch, { recursive: true, force: true });
+}
+
+export const newBundleFolder = () => join(scratch, String(next++));
+
+/** Runs with the fault (none for null), audits the tap in that step and bundles it. */
 export async function bundled(bench: Bench, tap: string, step: number, fault: string | null) {
   const run = await bench.run(...(fault === null ? [] : [fault]));
   return bundledRun(bench, run, tap, step);
@@ -20,10 +29,11 @@ export async function bundled(bench: Bench, tap: string, step: number, fault: st
 
 /** The same of a run in hand. */
 export async function bundledRun(bench: Bench, run: Bench["clean"], tap: string, step: number) {
-  const trace = await traceFrom(
+  const trace = await openTrace(
     run.flatMap(({ records }) => records),
     bench.steps,
   );
+  open.push(trace);
   const values = new TraceValues(trace, bench.model);
   const node = bench.model.graph.find(({ op }) => op.tap === tap);
   if (node === undefined) throw new Error(`no op ${tap}`);

@@ -32,8 +32,15 @@ export function manifestFor(
   };
 }
 
-/** Writes records to a file and opens it. */
-export async function traceFrom(
+/** Writes records to a file and opens it until the test is over. */
+export async function traceFrom(...given: Parameters<typeof openTrace>): Promise<Trace> {
+  const trace = await openTrace(...given);
+  onTestFinished(() => trace.close());
+  return trace;
+}
+
+/** Writes records to a file and opens it; the caller closes it. */
+export async function openTrace(
   records: readonly Unnumbered[],
   tokens: readonly (readonly number[])[],
   changes: Partial<Manifest["model"]> = {},
@@ -43,9 +50,7 @@ export async function traceFrom(
   const writer = new TraceWriter(path, manifest, vocabularyOf(records));
   for (const record of records) writer.write(record);
   writer.finish(manifest);
-  const trace = await Trace.open(path);
-  onTestFinished(() => trace.close());
-  return trace;
+  return Trace.open(path);
 }
 
 /** What a capture level leaves of records with values. */
