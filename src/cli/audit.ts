@@ -1,10 +1,15 @@
 /** `faultline audit`: every op of a trace recomputed from its own inputs, and the cause of what is wrong. */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
 import type { Command } from "commander";
 import { type AuditOptions, auditTrace } from "../compare/audit.ts";
+import { bundleOf } from "../compare/bundle-write.ts";
 import { diagnoseAudit, type JudgedAudit } from "../compare/judged-audit.ts";
+import { TraceValues } from "../compare/run-values.ts";
 import { type Model, openModel } from "../model/model.ts";
 import { auditText } from "../report/audit.ts";
 import { auditJson } from "../report/audit-facts.ts";
+import { causePhrase } from "../report/diagnosis.ts";
 import { tapFilter, tapMatcher } from "../trace/capture.ts";
 import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
@@ -17,6 +22,7 @@ interface Options extends OutputOptions {
   readonly against?: string;
   readonly taps?: readonly string[];
   readonly workers?: number;
+  readonly bundle?: string;
 }
 
 export function addAudit(program: Command): void {
@@ -29,6 +35,7 @@ export function addAudit(program: Command): void {
     .requiredOption("--model <model>", "the GGUF file that was run")
     .option("--against <trace>", "a trace of the same tokens: tells inherited from added error")
     .option("--taps <globs>", "ops to judge, comma-separated, e.g. 'blk.0.*,logits'", globList)
+    .option("--bundle <dir>", "write each op at fault (the first 8) to a folder in DIR, for 'faultline replay'")
     .option("--workers <count>", "threads; as many as the machine has unless told", integer(0));
   addOutputOptions(addGitBisectOption(command))
     .addHelpText(
@@ -52,7 +59,11 @@ export function addAudit(program: Command): void {
             ...(options.taps === undefined ? {} : { wants: wanted(model, options.taps) }),
             ...(options.workers === undefined ? {} : { workers: options.workers }),
           });
-          process.stdout.write(options.json ? `${JSON.stringify(auditJson(judged))}\n` : auditText(judged));
+          const left = options.bundle === undefined ? [] : await writeBundles(model, trace, judged, options.bundle);
+          const bundles = left.map((folder) => `bundle: ${folder}; judge it again with: faultline replay ${folder}\n`);
+          process.stdout.write(
+            options.json ? `${JSON.stringify(auditJson(judged))}\n` : auditText(judged) + bundles.join(""),
+          );
           if (judged.verdict === "divergent") process.exitCode = DIVERGENT;
         } finally {
           model.file.close();
@@ -61,6 +72,22 @@ export function addAudit(program: Command): void {
         for (const trace of open) await trace.close();
       }
     });
+}
+
+/** Ops at fault that get a bundle, at most. */
+const MOST_BUNDLES = 8;
+
+/** One folder an op at fault, `blk.3.q_rope-step0`; their paths. */
+export async function writeBundles(model: Model, trace: Trace, audit: JudgedAudit, folder: string): Promise<string[]> {
+  const run = new TraceValues(trace, model);
+  const written: string[] = [];
+  for (const { op, tap, step, diagnosis } of audit.faults.slice(0, MOST_BUNDLES)) {
+    mkdirSync(folder, { recursive: true });
+    const path = join(folder, `${tap}-step${step}`);
+    await bundleOf(model, run, op, path, diagnosis === null ? null : causePhrase(diagnosis));
+    written.push(path);
+  }
+  return written;
 }
 
 /** The model with the layers that the trace ran. */

@@ -62,7 +62,13 @@ export async function auditNode({ model, run, against }: AuditRuns, node: GraphN
       rightThere === undefined || there === null || other === null
         ? null
         : errorParts(right, actual, rightThere, there, await inputError(model, run, other, step, node));
-    judged.set(step, { ...facts, own, parts });
+    const isUnknown = own.verdict === "not-judged";
+    judged.set(step, {
+      ...facts,
+      own,
+      parts,
+      reason: isUnknown ? "its inputs are not finite, so nothing is left to judge" : null,
+    });
   }
   return [...judged.values()];
 }

@@ -112,8 +112,10 @@ export function ownError(bounded: Bounded, actual: Float32Array, store: string):
     value: expected2 === 0 ? 0 : along / expected2,
     allowed: expected2 === 0 ? 0 : Math.sqrt(rowLikely2) / expected2 + ALIKE,
   };
-  const verdict =
-    beyondWorst > 0 || nonFinite.unexplained > 0
+  const isUnknown = expected.length > 0 && nonFinite.inherited + nonFinite.absorbed === expected.length;
+  const verdict = isUnknown
+    ? "not-judged"
+    : beyondWorst > 0 || nonFinite.unexplained > 0
       ? "proved"
       : Math.abs(factor.value) > factor.allowed
         ? "likely"
