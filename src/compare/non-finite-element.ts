@@ -11,7 +11,7 @@ import type { Audit } from "./audit.ts";
 import { type ElementPlace, placeOf } from "./element-place.ts";
 import { declaredReason, type Judged, notExplained, type Reason } from "./non-finite-reason.ts";
 import type { TraceValues } from "./run-values.ts";
-import { exponentiated, type SoftmaxRow, saturated, unshifted } from "./undeclared.ts";
+import { exponentiated, type Limit, limitOf, type SoftmaxRow, saturated, unshifted } from "./undeclared.ts";
 
 export type NonFiniteValue = "NaN" | "Inf" | "-Inf";
 
@@ -109,8 +109,10 @@ async function whyNotFinite(
     facts,
     overflowsByAudit: audited?.own?.nonFinite.unexplained === 0 && audited.own.nonFinite.overflowed > 0,
   };
-  const reason = declaredReason(judged) ?? undeclaredReason(of, actual, judged, place) ?? notExplained(judged);
-  return [facts.operands, reason];
+  const declared = declaredReason(judged);
+  if (declared !== null) return [facts.operands, declared];
+  const limit = Number.isNaN(judged.actual) ? null : limitOf(evaluate(node.op, of.inputs, of.context).data, actual);
+  return [facts.operands, undeclaredReason(of, actual, judged, limit, place) ?? notExplained(judged, limit)];
 }
 
 /** What another arithmetic than the declared one would make of the whole op, where that is just what it is. */
@@ -118,6 +120,7 @@ function undeclaredReason(
   of: OpCase,
   actual: Float32Array,
   { kind, facts, actual: value }: Judged,
+  limit: Limit | null,
   { index, row, column }: ElementPlace,
 ): Reason | null {
   const [x] = of.inputs;
@@ -130,8 +133,8 @@ function undeclaredReason(
     });
     return unshifted(rows, row, column);
   }
-  if (!Number.isNaN(value)) return saturated(evaluate(of.node.op, of.inputs, of.context).data, actual, index);
-  return kind === "swiglu" ? exponentiated(x.data, actual, index) : null;
+  if (limit !== null) return saturated(limit, facts.right);
+  return kind === "swiglu" && Number.isNaN(value) ? exponentiated(x.data, actual, index) : null;
 }
 
 /**

@@ -42,12 +42,13 @@ export type Reason =
   | { readonly kind: "input"; readonly input: NotFiniteInput; readonly certain: boolean }
   /**
    * Inputs and right value are finite and in range: never written, or a bug of the kernel. `half`: what would not fit, were sums
-   * taken in half precision, which the trace does not declare.
+   * taken in half precision, which the trace does not declare. `limit`: just the op's largest elements are Inf, but they are few.
    */
   | {
       readonly kind: "not-explained";
       readonly right: number;
       readonly half: TooLarge | null;
+      readonly limit: { readonly kept: number; readonly lost: number } | null;
       readonly certain: boolean;
     }
   /** Values that it takes are not in the trace. */
@@ -139,7 +140,10 @@ const ofMask: Rule = ({ kind, actual, facts: { right } }) =>
   kind === "attn_scores" && actual === Number.NEGATIVE_INFINITY ? { kind: "masked-key", right, certain: true } : null;
 
 /** No reason that declared arithmetic gives. */
-export function notExplained({ kind, how, actual, facts: { right, sum } }: Judged): Reason {
+export function notExplained(
+  { kind, how, actual, facts: { right, sum } }: Judged,
+  limit: { readonly kept: number; readonly lost: number } | null,
+): Reason {
   const [half] = RANGES;
   const isHalf = half === undefined || sumRange(how).format === half.format || kind === "rms_norm";
   const of = isHalf || sum === null ? null : overflowing(sum, half, actual, 0);
@@ -147,7 +151,7 @@ export function notExplained({ kind, how, actual, facts: { right, sum } }: Judge
     isHalf || sum === null || of === null
       ? null
       : { size: sizeOf(sum, of, actual), format: half.format, largest: half.largest };
-  return { kind: "not-explained", right, half: tooLarge, certain: true };
+  return { kind: "not-explained", right, half: tooLarge, limit, certain: true };
 }
 
 const RULES: readonly Rule[] = [ofInputs, ofFormula, ofRange, ofMask];

@@ -8,8 +8,15 @@ import { type Reason, sameInfinity } from "./non-finite-reason.ts";
 /** Least number of elements whose order alone (the largest are Inf) shows a limit that no format has. */
 const ENOUGH = 3;
 
-/** A store with a smaller range than declared: just the elements of the largest right values are Inf. `at` is the one asked for. */
-export function saturated(right: Float64Array, actual: Float32Array, at: number): Reason | null {
+/** Right values up to `kept` stayed finite, those from `lost` on, `count` of them, became Inf of their sign. */
+export interface Limit {
+  readonly kept: number;
+  readonly lost: number;
+  readonly count: number;
+}
+
+/** The limit of an op of which just the largest elements are Inf; null where there is none. */
+export function limitOf(right: Float64Array, actual: Float32Array): Limit | null {
   let [kept, lost, count] = [0, Number.POSITIVE_INFINITY, 0];
   for (let i = 0; i < actual.length; i++) {
     const [e, a] = [right[i] as number, actual[i] as number];
@@ -20,10 +27,13 @@ export function saturated(right: Float64Array, actual: Float32Array, at: number)
       count++;
     }
   }
-  if (!(lost > kept)) return null;
+  return lost > kept ? { kept, lost, count } : null;
+}
+
+/** A store with a smaller range than declared: its limit is a format's, or shows by itself. `size` is the right value asked for. */
+export function saturated({ kept, lost, count }: Limit, size: number): Reason | null {
   const format = RANGES.find((range) => range.format !== "f32" && kept <= range.largest && lost >= range.largest);
   if (format === undefined && count < ENOUGH) return null;
-  const size = right[at] as number;
   const limit = { format: format?.format ?? null, largest: format?.largest ?? kept };
   return { kind: "sum-overflows", of: "value", size, ...limit, certain: false };
 }

@@ -33,8 +33,16 @@ const REASONS: { readonly [K in Reason["kind"]]: (reason: Said<K>) => string } =
     `-Inf is what a mask writes; the model has no mask at this key, its score is ${short(right)}`,
   input: ({ input: { source, name, row, column, value } }) =>
     `its ${source} ${name} has ${short(value)} at row ${row}, column ${column}${source === "weight" ? " of the file" : ""}`,
-  "not-explained": ({ right, half }) =>
-    `not explained: inputs are finite and the right value is ${short(right)}; the memory was never written, or the kernel is wrong${half === null ? "" : ` (in half precision ${short(half.size)} would overflow, but the trace declares no such sums)`}`,
+  "not-explained": ({ right, half, limit: found }) =>
+    [
+      `not explained: inputs are finite and the right value is ${short(right)}; the memory was never written, or the kernel is wrong`,
+      ...(half === null
+        ? []
+        : [`in half precision ${short(half.size)} would overflow, but the trace declares no such sums`]),
+      ...(found === null
+        ? []
+        : [`a limit between ${short(found.kept)} and ${short(found.lost)} would do it: just the op's largest is Inf`]),
+    ].join("; "),
   unknown: ({ why }) => `cannot be told: ${why}`,
 };
 

@@ -79,7 +79,9 @@ describe("planted in the engine", () => {
 
   it("a value too large for --dtype f16 is an overflow of the store", async () => {
     const { model, records } = await ran(LARGE, "f16");
-    const story = await storyOf(model, records);
+    const of = await audited(model, records, TOKENS);
+    expect(of.audit.ops.every(({ own }) => own?.nonFinite.unexplained === 0)).toBe(true);
+    const story = await nonFiniteStory(model, of.run, of.audit);
     expect(story?.first).toMatchObject({ step: 0, tap: "blk.0.ffn_down" });
     expect(story?.first?.reason).toMatchObject({
       kind: "sum-overflows",
@@ -94,6 +96,16 @@ describe("planted in the engine", () => {
     expect(value).toBe(size > 0 ? "Inf" : "-Inf");
     // Inf in the residual: the norm's scale is 0.
     expect(story?.nan).toMatchObject({ tap: "blk.1.attn_norm", value: "NaN", reason: { kind: "zero-times-inf" } });
+  });
+
+  it("half-precision sums that the trace does not declare are offered, not claimed", async () => {
+    const { model, records } = await ran({ scales: { ffn_up: 3e5 } }, "f32", "linear.f16-accumulate@blk.0.ffn_up");
+    const story = await storyOf(model, records);
+    expect(story?.first?.tap).toBe("blk.0.ffn_up");
+    expect(story?.first?.reason).toMatchObject({ kind: "not-explained", half: { format: "f16", largest: 65504 } });
+    expect(story === null ? [] : nonFiniteText(story)[2]).toMatch(
+      /^why: not explained: .* in half precision .* would overflow, but the trace declares no such sums/,
+    );
   });
 
   it("a half-precision store that f32 does not declare is named as such", async () => {
@@ -114,6 +126,12 @@ describe("planted in the engine", () => {
     );
     expect(story?.first).toMatchObject({ tap: "blk.1.output", extent: { elements: 10 } });
     expect(story?.first?.reason).toMatchObject({ kind: "sum-overflows", format: null, certain: false });
+    // One Inf, even of the largest element, proves no limit; it is offered.
+    const most = `precision.f16-overflow@blk.1.output:${clean[1]}`;
+    const lone = await storyOf(bench.model, flat(await bench.run(most)), STEPS);
+    expect(lone?.first).toMatchObject({ extent: { elements: 1 }, reason: { kind: "not-explained" } });
+    const { reason } = lone?.first ?? {};
+    expect(reason?.kind === "not-explained" && reason.limit?.kept).toBe(clean[1]);
   });
 
   it("a softmax without its largest score: Inf inside becomes 0, or 0 / 0", async () => {
@@ -406,6 +424,20 @@ describe("made by hand", () => {
     expect(story?.absorbed).toMatchObject([
       { tap: "blk.0.ffn_norm", kind: "inside", count: EMBD, at: { token: 1, column: 0 } },
     ]);
+  });
+
+  it("without values of the op only the op is named", async () => {
+    const records = changed({ "blk.0.ffn_act": set([7, Number.NaN]) }).map((record) =>
+      record.step === 0 && record.tap === "blk.0.ffn_act" ? { ...record, values: null } : record,
+    );
+    const story = await storyOf(model, records);
+    expect(story).toMatchObject({
+      first: null,
+      ops: [{ step: 0, tap: "blk.0.ffn_act", nan: 1, inf: 0, positions: null }],
+    });
+    expect(story && nonFiniteText(story)[0]).toMatch(
+      /^first not finite: blk.0.ffn_act, step 0, 1 NaN .* has no values of it/,
+    );
   });
 
   it("without inputs the reason is withheld", async () => {
