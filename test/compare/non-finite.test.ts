@@ -188,11 +188,11 @@ describe("made by hand", () => {
     clean = await exact(model);
   });
 
-  async function exact(of: Model): Promise<Unnumbered[]> {
+  async function exact(of: Model, steps = TOKENS): Promise<Unnumbered[]> {
     const oracle = new OracleRunner(of);
     const records: Unnumbered[] = [];
     let posStart = 0;
-    for (const [number, tokens] of TOKENS.entries()) {
+    for (const [number, tokens] of steps.entries()) {
       records.push(...(await oracle.step(posStart, tokens, FULL)).records(number));
       posStart += tokens.length;
     }
@@ -386,6 +386,36 @@ describe("made by hand", () => {
     expect(trail.at(-1)).toMatchObject({ step: 0, tap: "blk.2.v_proj", place: { token: 23, column: 0 } });
     expect(trail.at(-1)?.reason.kind).toBe("not-explained");
     expect(trail.length).toBeGreaterThan(5);
+  });
+
+  it("a NaN of a decode step is found at its position, also through the cache", async () => {
+    const tokens = [[11, 48, 85, 122, 159], [7], [9]];
+    const records = (await exact(model, tokens)).map((record) => {
+      const index =
+        record.step === 1 && record.tap === "blk.1.k_rope"
+          ? 4
+          : record.step === 2 && record.tap === "blk.1.attn_scores"
+            ? 5
+            : -1;
+      if (index < 0 || record.values === null) return record;
+      const values = record.values.slice();
+      values[index] = Number.NaN;
+      return { ...record, ...recordFromValues(record, 0, values, { sketch: true, values: true }) };
+    });
+    const of = await audited(model, records, tokens);
+    const story = await nonFiniteStory(model, of.run, of.audit);
+    expect(story?.first).toMatchObject({
+      step: 1,
+      tap: "blk.1.k_rope",
+      place: { token: 0, position: 5, head: 0 },
+      tokenId: 7,
+    });
+    // Step 2's score of head 0 with the key at position 5 has it from step 1's only row.
+    const trail = await trailOf(of, { step: 2, tap: "blk.1.attn_scores", index: 5 });
+    expect(trail.map(({ step, tap, index }) => [step, tap, index])).toEqual([
+      [2, "blk.1.attn_scores", 5],
+      [1, "blk.1.k_rope", 4],
+    ]);
   });
 
   it("absorbed: rightly by a softmax, unseen by a norm, wrongly by a sum", async () => {
