@@ -127,11 +127,11 @@ const named = ({ id, what }: Hypothesis, { parameter, free }: Prediction) => ({
 });
 
 /** The prediction that comes nearest to what the op gave. */
-async function bestPrediction(hypothesis: Hypothesis, evidence: Evidence): Promise<Best | null> {
+async function bestPrediction(hypothesis: Hypothesis, evidence: Evidence, confirming = false): Promise<Best | null> {
   const seen = hypothesis.whole && evidence.whole !== undefined ? await evidence.whole() : evidence;
   if (seen === null) return null;
   const { op, expected, actual } = seen;
-  return bestOf(await hypothesis.predict(op, { expected, actual }), seen);
+  return bestOf(await hypothesis.predict(op, { expected, actual, confirming }), seen);
 }
 
 interface Best {
@@ -152,7 +152,7 @@ function bestOf(list: readonly Prediction[], evidence: Evidence): Best | null {
 async function worstElsewhere(hypothesis: Hypothesis, others: readonly Evidence[]) {
   let residual = 0;
   for (const each of others) {
-    const best = await bestPrediction(hypothesis, each);
+    const best = await bestPrediction(hypothesis, each, true);
     const here = best?.residual ?? distance(each.expected, each);
     if (here > Math.max(each.tolerance, best?.prediction.slack ?? 0)) return { residual: here, contradicts: true };
     if (each.isFault) residual = Math.max(residual, here);

@@ -11,6 +11,8 @@ import { type Audit, isFault, verdictOf } from "./audit.ts";
 import type { AuditedOp } from "./audit-node.ts";
 import { type Diagnosis, diagnose, type Evidence } from "./diagnose.ts";
 import { evidenceOf } from "./evidence-of-fault.ts";
+import { type Headroom, headroom } from "./headroom.ts";
+import { type NonFiniteStory, nonFiniteStory } from "./non-finite.ts";
 import { TraceValues } from "./run-values.ts";
 
 /** An op at fault, in all steps together. */
@@ -30,6 +32,9 @@ export interface Fault {
 export interface JudgedAudit extends Audit {
   /** In execution order. */
   readonly faults: readonly Fault[];
+  /** Null where all numbers are finite. */
+  readonly nonFinite: NonFiniteStory | null;
+  readonly headroom: Headroom;
 }
 
 /** Ops that are diagnosed, at most; a fault in all layers needs no more. */
@@ -79,7 +84,13 @@ export async function diagnoseAudit(
   }
   const place = new Map(audit.ops.map((op, index) => [op, index]));
   faults.sort((a, b) => (place.get(a.op) ?? 0) - (place.get(b.op) ?? 0));
-  return { ...audit, verdict: faults.length > 0 ? "divergent" : "match", faults };
+  return {
+    ...audit,
+    verdict: faults.length > 0 ? "divergent" : "match",
+    faults,
+    nonFinite: await nonFiniteStory(model, run, audit),
+    headroom: headroom(trace),
+  };
 }
 
 const isShown = (op: AuditedOp) => isFault(op) || verdictOf(op) === "suspicious";

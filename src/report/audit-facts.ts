@@ -7,6 +7,7 @@ import { nameInLayer } from "../trace/taps.ts";
 import { anatomyText } from "./anatomy.ts";
 import { causePhrase, diagnosisJson, diagnosisSchema } from "./diagnosis.ts";
 import { elementPlace, elementSchema, placeWords } from "./element-place.ts";
+import { reasonText } from "./non-finite.ts";
 import { short } from "./numbers.ts";
 
 const verdict = z.enum(["clean", "suspicious", "likely", "proved", "not-judged"]);
@@ -79,6 +80,20 @@ export const auditSchema = z.object({
       amplification: figure,
     }),
   ),
+  /** Where the first NaN or Inf began; null where all is finite, or nothing tells. */
+  not_finite: z
+    .object({
+      step: count,
+      tap: z.string(),
+      row: count,
+      column: count,
+      value: z.string(),
+      reason: z.string(),
+      sentence: z.string(),
+    })
+    .nullable(),
+  /** Largest magnitude as a share of the largest half. */
+  f16_headroom: z.object({ max_abs: figure, share: figure, tap: z.string().nullable() }),
   others: z.array(z.object({ tap: z.string(), step: count, reason: z.string() })),
   warnings: z.array(z.string()),
 });
@@ -170,6 +185,13 @@ export function tightness(ops: readonly AuditedOp[]) {
   return kinds;
 }
 
+function notFinite({ nonFinite }: JudgedAudit) {
+  const first = nonFinite?.first ?? null;
+  if (first === null) return null;
+  const { step, tap, place, value, reason } = first;
+  return { step, tap, row: place.row, column: place.column, value, reason: reason.kind, sentence: reasonText(reason) };
+}
+
 /** The document of `audit --json`. */
 export function auditJson(audit: JudgedAudit): z.infer<typeof auditSchema> {
   const { counts, ops, faults } = audit;
@@ -226,6 +248,12 @@ export function auditJson(audit: JudgedAudit): z.infer<typeof auditSchema> {
       cancelled: finite(op.parts?.cancelled),
       amplification: finite(op.parts?.amplification),
     })),
+    not_finite: notFinite(audit),
+    f16_headroom: {
+      max_abs: finite(audit.headroom.overall.maxAbs),
+      share: finite(audit.headroom.overall.share),
+      tap: audit.headroom.overall.at?.tap ?? null,
+    },
     others: audit.others.map((each) => ({ ...each })),
     warnings: [...audit.warnings],
   });

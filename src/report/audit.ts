@@ -6,6 +6,8 @@ import { anatomyText } from "./anatomy.ts";
 import { faultSentence, proofText, stepsText, tightness } from "./audit-facts.ts";
 import { colors } from "./colors.ts";
 import { diagnosisLines } from "./diagnosis.ts";
+import { headroomText } from "./headroom.ts";
+import { nonFiniteText } from "./non-finite.ts";
 import { short } from "./numbers.ts";
 import { type Column, table } from "./table.ts";
 
@@ -28,11 +30,14 @@ export function auditText(audit: JudgedAudit): string {
     `trace ${trace.path}: ${producer.name} ${producer.version}, ${producer.dtype}, ${model.file || "model not named"}`,
     ...warnings.map((warning) => colors.yellow(`note: ${warning}`)),
     "",
+    ...nonFiniteLines(audit),
     ...faultLines(audit),
     ...suspiciousLines(audit),
     kindTable(audit.ops),
     ...partsLines(audit, faults),
     ...notJudgedLines(audit.ops),
+    "",
+    headroomText(audit.headroom).split("\n")[0] ?? "",
     "",
   ].join("\n");
 }
@@ -47,6 +52,11 @@ export function auditVerdictLine(audit: JudgedAudit): string {
   const suspicious = counts.suspicious > 0 ? `; ${counts.suspicious} suspicious, none proved` : "";
   const left = counts["not-judged"] > 0 ? `; ${counts["not-judged"]} could not be judged` : "";
   return `${colors.green(colors.bold("match"))}: ${judged} ops recomputed from their own inputs, ${counts.clean} within what rounding explains${suspicious}${left}`;
+}
+
+/** Where NaN and Inf began, and why. */
+export function nonFiniteLines({ nonFinite }: JudgedAudit): string[] {
+  return nonFinite === null ? [] : [colors.bold("not finite"), ...nonFiniteText(nonFinite), ""];
 }
 
 const more = ({ length }: readonly Fault[]) =>

@@ -1,7 +1,7 @@
 /** A bisection in words and as JSON: what was found, by which proof, and what this run could not have shown. */
 import { z } from "zod";
 import { type Bisection, findingOf, isAllClean } from "../compare/bisection.ts";
-import { faultLines } from "./audit.ts";
+import { faultLines, nonFiniteLines } from "./audit.ts";
 import { auditJson, auditSchema, faultSentence, firstFault, proofText } from "./audit-facts.ts";
 import { blindSpotsText } from "./blind-spots.ts";
 import { colors } from "./colors.ts";
@@ -86,7 +86,7 @@ export function bisectionText(bisection: Bisection): string {
       : `${colors.red(colors.bold("divergent"))}: ${bisectionSentence(bisection)}`,
     ...(determinism === null ? [] : [`determinism: ${determinism.verdict}`]),
     ...(audited === null ? [] : [audited]),
-    ...(audit === null || audit.faults.length === 0 ? [] : ["", ...faultLines(audit)]),
+    ...(audit === null || audit.faults.length === 0 ? [] : ["", ...nonFiniteLines(audit), ...faultLines(audit)]),
     ...(referenceAudit === null || referenceAudit.faults.length === 0
       ? []
       : ["", "in the reference:", ...faultLines(referenceAudit)]),

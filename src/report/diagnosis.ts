@@ -81,7 +81,7 @@ export function diagnosisLines({ causes, runnerUp, correctResidual, tried, evide
     return [`cause: unknown; none of ${tried} known ways to get this op wrong reproduces the output${from}${next}`];
   }
   return causes.map(({ hypothesis, what, parameter, residual, free }, index) => {
-    const open = free > 0 ? `, ${free} elements of which may hold anything` : "";
+    const open = free > 1 ? `, with ${free} elements taken as they are` : "";
     const label = index === 0 ? (isFit(causes[0]) ? "fit:  " : "cause:") : "   or:";
     return `${label} ${hypothesis}${parameter === null ? "" : ` (${parameter})`}: ${what}; reproduces the output to ${short(residual)}${open}${index === 0 ? `, ${right}${next}${from}` : ""}`;
   });

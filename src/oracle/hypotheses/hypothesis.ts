@@ -9,6 +9,8 @@ export interface Seen {
   readonly expected: Matrix;
   /** What it gave; null where only sketches are known. */
   readonly actual: Matrix | null;
+  /** True in steps after the one that named the bug: its number may be found from less there. */
+  readonly confirming?: boolean;
 }
 
 /** What the op would have given had it been got wrong in this way. */

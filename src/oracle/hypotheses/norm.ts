@@ -49,7 +49,7 @@ const LARGEST_OF_ONE_ROW = 1e-2;
  * sum, root and division are common to its elements, some 2 u of s (u = 2^-24), so a row's epsilon is off by about
  * 4 u mean(x^2) and rows count by 1 / mean(x^2)^2. Null where it cannot be told from the right one.
  */
-function estimatedEps(op: OpCase, actual: Matrix): number | null {
+function estimatedEps(op: OpCase, actual: Matrix, confirming: boolean): number | null {
   const gain = gainOf(op);
   const rows = rowsOf(op);
   let weights = 0;
@@ -70,16 +70,16 @@ function estimatedEps(op: OpCase, actual: Matrix): number | null {
   }
   const eps = sum / weights;
   const deviation = (4 * 2 ** -24) / Math.sqrt(weights);
-  const limit = rows.length === 1 ? LARGEST_OF_ONE_ROW : Number.POSITIVE_INFINITY;
+  const limit = rows.length === 1 && !confirming ? LARGEST_OF_ONE_ROW : Number.POSITIVE_INFINITY;
   if (!(eps > -SIGNIFICANT * deviation && eps <= limit)) return null;
   if (Math.abs(eps - epsOf(op)) < SIGNIFICANT * deviation) return null;
   const near = (usual: number) => Math.abs(eps - usual) <= Math.max(0.01 * usual, SIGNIFICANT * deviation);
   return USUAL_EPS.find(near) ?? Math.max(0, eps);
 }
 
-function otherEps(op: OpCase, { actual }: Seen): readonly Prediction[] {
+function otherEps(op: OpCase, { actual, confirming = false }: Seen): readonly Prediction[] {
   const own = epsOf(op);
-  const estimated = actual === null ? null : estimatedEps(op, actual);
+  const estimated = actual === null ? null : estimatedEps(op, actual, confirming);
   const tried = actual === null ? USUAL_EPS.filter((eps) => differs(eps, own)) : estimated === null ? [] : [estimated];
   return tried.map((eps) => {
     const prediction = { output: withEps(op, eps), parameter: `eps ${brief(eps)}` };
