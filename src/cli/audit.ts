@@ -2,20 +2,28 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
-import { type AuditOptions, auditTrace } from "../compare/audit.ts";
 import { bundleOf } from "../compare/bundle-write.ts";
-import { diagnoseAudit, type JudgedAudit } from "../compare/judged-audit.ts";
+import type { JudgedAudit } from "../compare/judged-audit.ts";
 import { TraceValues } from "../compare/run-values.ts";
-import { type Model, openModel } from "../model/model.ts";
+import type { Model } from "../model/model.ts";
 import { auditText } from "../report/audit.ts";
 import { auditJson } from "../report/audit-facts.ts";
+import { blindSpotsText } from "../report/blind-spots.ts";
 import { causePhrase } from "../report/diagnosis.ts";
 import { tapFilter, tapMatcher } from "../trace/capture.ts";
 import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
+import { audited, modelOf } from "./audited.ts";
 import { DIVERGENT } from "./compare.ts";
-import { addGitBisectOption, addOutputOptions, globList, integer, type OutputOptions } from "./options.ts";
-import { progressBar } from "./progress.ts";
+import { spotsOf, suggestions } from "./judge.ts";
+import {
+  addGitBisectOption,
+  addOutputOptions,
+  addSuggestOption,
+  globList,
+  integer,
+  type OutputOptions,
+} from "./options.ts";
 
 interface Options extends OutputOptions {
   readonly model: string;
@@ -23,6 +31,7 @@ interface Options extends OutputOptions {
   readonly taps?: readonly string[];
   readonly workers?: number;
   readonly bundle?: string;
+  readonly suggest?: boolean;
 }
 
 export function addAudit(program: Command): void {
@@ -37,7 +46,7 @@ export function addAudit(program: Command): void {
     .option("--taps <globs>", "ops to judge, comma-separated, e.g. 'blk.0.*,logits'", globList)
     .option("--bundle <dir>", "write each op at fault (the first 8) to a folder in DIR, for 'faultline replay'")
     .option("--workers <count>", "threads; as many as the machine has unless told", integer(0));
-  addOutputOptions(addGitBisectOption(command))
+  addOutputOptions(addGitBisectOption(addSuggestOption(command)))
     .addHelpText(
       "after",
       "\nExit status: 0 no op is at fault, 1 one is, 2 could not audit.\n\nExample:\n  faultline audit mine.arrow --model model.gguf",
@@ -61,8 +70,9 @@ export function addAudit(program: Command): void {
           });
           const left = options.bundle === undefined ? [] : await writeBundles(model, trace, judged, options.bundle);
           const bundles = left.map((folder) => `bundle: ${folder}; judge it again with: faultline replay ${folder}\n`);
+          const cannot = blindSpotsText(spotsOf(model, trace)) + (options.suggest ? suggestions(model, trace) : "");
           process.stdout.write(
-            options.json ? `${JSON.stringify(auditJson(judged))}\n` : auditText(judged) + bundles.join(""),
+            options.json ? `${JSON.stringify(auditJson(judged))}\n` : auditText(judged) + cannot + bundles.join(""),
           );
           if (judged.verdict === "divergent") process.exitCode = DIVERGENT;
         } finally {
@@ -88,28 +98,6 @@ export async function writeBundles(model: Model, trace: Trace, audit: JudgedAudi
     written.push(path);
   }
   return written;
-}
-
-/** The model with the layers that the trace ran. */
-export function modelOf(trace: Trace, path: string): Promise<Model> {
-  const { layers } = trace.manifest.producer.settings;
-  return openModel(path, typeof layers === "string" ? { layers } : {});
-}
-
-/** An audit with its causes, with progress on the terminal. */
-export async function audited(
-  model: Model,
-  trace: Trace,
-  quiet: boolean | undefined,
-  options: AuditOptions = {},
-): Promise<JudgedAudit> {
-  const bar = progressBar("auditing", "ops", quiet);
-  try {
-    const audit = await auditTrace(model, trace, { ...options, progress: (done, total) => bar.update(done, total) });
-    return await diagnoseAudit(model, trace, audit);
-  } finally {
-    bar.stop();
-  }
 }
 
 function wanted(model: Model, taps: readonly string[]): (tap: string) => boolean {

@@ -11,12 +11,13 @@ import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
 import { DIVERGENT } from "./compare.ts";
 import { checkDeterminism } from "./determinism-checks.ts";
-import { judge } from "./judge.ts";
+import { judge, suggestions } from "./judge.ts";
 import {
   addEngineOptions,
   addGitBisectOption,
   addOutputOptions,
   addPromptOptions,
+  addSuggestOption,
   type EngineOptions,
   integer,
   type OutputOptions,
@@ -39,6 +40,7 @@ type Options = PromptOptions &
     envelope?: string;
     determinism: boolean;
     audit: boolean;
+    suggest?: boolean;
   };
 
 /** Decode steps where none are asked for: a KV cache shows its faults from the first on. */
@@ -62,7 +64,7 @@ export function addBisect(program: Command, version: string): void {
     .option("--no-audit", "leave out the proof: every op recomputed from its own inputs, and causes named")
     .option("-o, --output <dir>", "folder for traces and report", "faultline-bisect");
   addReferenceOptions(addEngineOptions(addPromptOptions(command)));
-  addOutputOptions(addGitBisectOption(command))
+  addOutputOptions(addGitBisectOption(addSuggestOption(command)))
     .addHelpText(
       "after",
       '\nExit status: 0 match, 1 divergent, 2 could not do it.\n\nExample:\n  faultline bisect model.gguf --against llamacpp --exact -p "Once upon a time"',
@@ -70,9 +72,10 @@ export function addBisect(program: Command, version: string): void {
     .action(async (path: string, options: Options) => {
       const model = await openModel(path, options.layers === undefined ? {} : { layers: options.layers });
       try {
-        const { bisection, determinism } = await bisect(model, options, version);
+        const { bisection, determinism, suggest } = await bisect(model, options, version);
         const { output } = options;
-        const [text, json] = [bisectionText(bisection), JSON.stringify(bisectionJson(bisection, determinism))];
+        const text = bisectionText(bisection) + (options.suggest ? suggest : "");
+        const json = JSON.stringify(bisectionJson(bisection, determinism));
         writeFileSync(join(output, "bisect.json"), `${json}\n`);
         writeFileSync(join(output, "report.txt"), plain(text));
         process.stdout.write(
@@ -108,7 +111,8 @@ async function bisect(model: Model, options: Options, version: string) {
           };
     const comparison = await compareTraces(expected, actual, envelope);
     const judged = await judge(model, expected, actual, comparison, options);
-    return { bisection: { comparison, determinism: determinism?.judgement ?? null, ...judged }, determinism };
+    const suggest = suggestions(model, actual);
+    return { bisection: { comparison, determinism: determinism?.judgement ?? null, ...judged }, determinism, suggest };
   } finally {
     for (const trace of open) await trace.close();
   }

@@ -1,11 +1,16 @@
 /** `faultline compare`: two traces, the first divergent op. */
 import type { Command } from "commander";
-import { compareTraces } from "../compare/compare.ts";
+import { type Comparison, compareTraces } from "../compare/compare.ts";
+import { bisectionJson, bisectionText, bisectionVerdict } from "../report/bisection.ts";
 import { comparisonText } from "../report/comparison.ts";
 import { comparisonJson } from "../report/comparison-facts.ts";
 import { Trace } from "../trace/reader.ts";
-import { addGitBisectOption, addOutputOptions, type OutputOptions } from "./options.ts";
+import { modelOf } from "./audited.ts";
+import { judge, suggestions } from "./judge.ts";
+import { addGitBisectOption, addOutputOptions, addSuggestOption, type OutputOptions } from "./options.ts";
 import { progressBar } from "./progress.ts";
+
+type Options = OutputOptions & { readonly envelope?: string; readonly model?: string; readonly suggest?: boolean };
 
 /** Exit status of a divergence. */
 export const DIVERGENT = 1;
@@ -16,13 +21,14 @@ export function addCompare(program: Command): void {
     .description("hold one trace against another and name the first op that differs")
     .argument("<expected>", "trace that is trusted")
     .argument("<actual>", "trace that is judged")
+    .option("--model <model>", "the GGUF file that was run: audits the actual trace too, and names causes")
     .option("--envelope <trace>", "a second trusted trace: how far it is from the expected one is taken as natural");
-  addOutputOptions(addGitBisectOption(command))
+  addOutputOptions(addGitBisectOption(addSuggestOption(command)))
     .addHelpText(
       "after",
       "\nExit status: 0 match, 1 divergent, 2 could not compare.\n\nExample:\n  faultline compare reference.arrow mine.arrow",
     )
-    .action(async (expectedPath: string, actualPath: string, options: OutputOptions & { envelope?: string }) => {
+    .action(async (expectedPath: string, actualPath: string, options: Options) => {
       const open: Trace[] = [];
       const openTrace = async (path: string) => {
         const trace = await Trace.open(path);
@@ -38,6 +44,7 @@ export function addCompare(program: Command): void {
           progress: (done, total) => bar.update(done, total),
         });
         bar.stop();
+        if (options.model !== undefined) return await judged(expected, actual, comparison, options.model, options);
         process.stdout.write(
           options.json ? `${JSON.stringify(comparisonJson(comparison))}\n` : comparisonText(comparison),
         );
@@ -47,4 +54,20 @@ export function addCompare(program: Command): void {
         for (const trace of open) await trace.close();
       }
     });
+}
+
+/** With the model each op is judged by itself, too: the document of `bisect`. */
+async function judged(expected: Trace, actual: Trace, comparison: Comparison, path: string, options: Options) {
+  const model = await modelOf(actual, path);
+  try {
+    const rest = await judge(model, expected, actual, comparison, { audit: true, ...options });
+    const bisection = { comparison, determinism: null, ...rest };
+    const suggest = options.suggest ? suggestions(model, actual) : "";
+    process.stdout.write(
+      options.json ? `${JSON.stringify(bisectionJson(bisection, null))}\n` : bisectionText(bisection) + suggest,
+    );
+    if (bisectionVerdict(bisection) === "divergent") process.exitCode = DIVERGENT;
+  } finally {
+    model.file.close();
+  }
 }

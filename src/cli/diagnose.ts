@@ -14,7 +14,7 @@ import { type DiagnosedOp, diagnosesJson, diagnosesText } from "../report/diagno
 import { tapMatcher } from "../trace/capture.ts";
 import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
-import { modelOf } from "./audit.ts";
+import { modelOf } from "./audited.ts";
 import { DIVERGENT } from "./compare.ts";
 import { addGitBisectOption, addOutputOptions, type OutputOptions } from "./options.ts";
 import { progressBar } from "./progress.ts";

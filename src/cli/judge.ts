@@ -1,14 +1,16 @@
 /** What comes after a comparison: the audit of the judged run, of the reference where that is needed, causes, and blind spots. */
 import type { Bisection } from "../compare/bisection.ts";
-import { blindSpots } from "../compare/blind-spots.ts";
+import { suggest } from "../compare/blind/suggest.ts";
+import { type BlindRun, type BlindSpot, blindSpots } from "../compare/blind-spots.ts";
 import type { Comparison } from "../compare/compare.ts";
 import { diagnoseOrigins } from "../compare/diagnose-origins.ts";
 import type { JudgedAudit } from "../compare/judged-audit.ts";
 import { TraceValues } from "../compare/run-values.ts";
 import type { Model } from "../model/model.ts";
+import { suggestionsText } from "../report/blind-spots.ts";
 import { InputError } from "../trace/errors.ts";
 import type { Trace } from "../trace/reader.ts";
-import { audited } from "./audit.ts";
+import { audited } from "./audited.ts";
 
 type Judged = Omit<Bisection, "comparison" | "determinism">;
 
@@ -56,18 +58,30 @@ async function tryAudit(
   }
 }
 
-/** What the run that was judged could not have shown. */
-export function spotsOf(model: Model, trace: Trace) {
+/** What is known of a run for its blind spots; null where its trace does not say which tokens ran. */
+export function blindRunOf(model: Model, trace: Trace): BlindRun | null {
+  const { producer, tokens } = trace.manifest;
+  if (tokens.length === 0) return null;
   const { steps } = new TraceValues(trace, model);
-  const statistics = new Map(trace.records.map((record) => [`${record.step} ${record.tap}`, record]));
-  const { producer } = trace.manifest;
+  const records = new Map(trace.records.map((record) => [`${record.step} ${record.tap}`, record]));
   const level = hasValues(trace) ? "full" : trace.records.some(({ hasSketch }) => hasSketch) ? "sketch" : "stats";
-  const dtype = producer.dtype === "f16" ? { dtype: "f16" as const } : {};
-  return blindSpots(model, {
+  return {
     steps,
     capture: {
-      ...{ level, ...dtype, kvCache: producer.settings.kv_cache !== false },
-      statistics: (step, tap) => statistics.get(`${step} ${tap}`) ?? null,
+      ...{ level, dtype: producer.dtype, kvCache: producer.settings.kv_cache !== false },
+      statistics: (step, tap) => records.get(`${step} ${tap}`) ?? null,
     },
-  });
+  };
+}
+
+/** What the run that was judged could not have shown. */
+export function spotsOf(model: Model, trace: Trace): BlindSpot[] {
+  const run = blindRunOf(model, trace);
+  return run === null ? [] : blindSpots(model, run);
+}
+
+/** Lines of `--suggest`: the smallest prompt or setting that removes each blind spot. */
+export function suggestions(model: Model, trace: Trace): string {
+  const run = blindRunOf(model, trace);
+  return run === null ? "" : suggestionsText(suggest(model, run, blindSpots(model, run)), model.file.path);
 }

@@ -120,6 +120,11 @@ export function addGitBisectOption(command: Command): Command {
   return command.option("--git-bisect", "exit with 125 for 2, which tells `git bisect run` to skip the commit");
 }
 
+/** For commands that say what a run could not show. */
+export function addSuggestOption(command: Command): Command {
+  return command.option("--suggest", "and the smallest prompt or setting that would show what this run cannot");
+}
+
 export function addOutputOptions(command: Command): Command {
   return command
     .option("--json", "print one JSON document instead of text")

@@ -113,7 +113,7 @@ export function bisectionJson(
     finding,
     sentence: bisectionSentence(bisection),
     first: finding === "own-fault" && audit !== null ? withPlace(firstFault(audit)) : compared.first,
-    diagnosis: diagnosis === null ? null : diagnosisJson(diagnosis),
+    diagnosis: finding === "token" || diagnosis === null ? compared.diagnosis : diagnosisJson(diagnosis),
     audit: audit === null ? null : auditJson(audit),
     audit_left_out: auditLeftOut,
     reference_audit: referenceAudit === null ? null : auditJson(referenceAudit),

@@ -1,7 +1,9 @@
 /** The headline of a comparison, as facts and as a sentence, and its JSON document. */
 import { z } from "zod";
 import type { ComparedOp, Comparison } from "../compare/compare.ts";
+import { TOKEN_CAUSES, tokenCause } from "../compare/token-cause.ts";
 import { parseDims } from "../trace/dims.ts";
+import { diagnosisSchema } from "./diagnosis.ts";
 import { short, visible } from "./numbers.ts";
 
 const place = z.object({
@@ -35,8 +37,8 @@ export const comparisonSchema = z.object({
   origins: z.array(
     z.object({ step: z.number().int(), tap: z.string(), relL2: z.number().nullable(), allowed: z.number().nullable() }),
   ),
-  /** Causes are named by `diagnose`; a comparison alone proves none. */
-  diagnosis: z.null(),
+  /** Of a token sequence; causes of ops are named with the model, by `compare --model`, `audit` and `diagnose`. */
+  diagnosis: diagnosisSchema.nullable(),
   totals: z.object({
     expected: z.number().int(),
     actual: z.number().int(),
@@ -137,8 +139,10 @@ export function first(comparison: Comparison): First | null {
   // A token chosen after an op went wrong is what the op led to.
   if (tokens.difference !== null && (origin === undefined || origin.step >= tokenStep)) {
     const { position, expectedPiece, actualPiece } = tokens.difference;
+    const cause = tokenCause(tokens);
     const side = (piece: string | null) => (piece === null ? "the end" : `"${visible(piece)}"`);
-    const sentence = `the tokens differ at position ${position}: expected ${side(expectedPiece)}, actual ${side(actualPiece)}; ${tokenStep > 0 ? "no op before it is beyond its budget, so the choice lay within rounding or the samplers differ" : "what is computed after it must differ too"}`;
+    const sentence = `the tokens differ at position ${position}: expected ${side(expectedPiece)}, actual ${side(actualPiece)}; ${tokenStep > 0 ? "no op before it is beyond its budget, so the choice lay within rounding or the samplers differ" : "what is computed after it must differ too"}${cause === null ? "" : `; ${cause.what} (${cause.hypothesis})`}`;
+
     return { step: tokenStep, tap: "tokens", op: "tokens", kind: "token", ...none, sentence };
   }
   const [refusal] = refused;
@@ -182,6 +186,14 @@ export function first(comparison: Comparison): First | null {
   };
 }
 
+/** A cause of the token sequence explains it whole or not at all: its residual is 0. */
+export function tokenDiagnosis({ tokens }: Comparison): z.infer<typeof diagnosisSchema> | null {
+  const cause = tokenCause(tokens);
+  if (cause === null) return null;
+  const none = { parameter: null, correctResidual: null, ties: [], runnerUp: null, fit: null };
+  return { ...cause, ...none, residual: 0, tolerance: 0, evidence: "values", tried: TOKEN_CAUSES.length };
+}
+
 /** Times its budget below which an origin may have inherited most of its error from ops within theirs. */
 const NEAR = 10;
 
@@ -223,7 +235,7 @@ export function comparisonJson(comparison: Comparison): z.infer<typeof compariso
         allowed: finite(judgement.allowed),
       }),
     ),
-    diagnosis: null,
+    diagnosis: tokenDiagnosis(comparison),
     totals,
     tokens: {
       expected: [...tokens.expected],

@@ -13,6 +13,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
+import { bisectionSchema } from "../../src/report/bisection.ts";
 import { comparisonSchema } from "../../src/report/comparison-facts.ts";
 import { Trace } from "../../src/trace/reader.ts";
 import { tensor, writeDump } from "../support/dump-builder.ts";
@@ -117,11 +118,18 @@ describe("bisect", () => {
     const bisect = ["bisect", MODEL, "--against", "onnx", "-p", TEXT, "-n", "2", "-o", out];
     const { status, stdout } = faultline([...bisect, "--fault", "kv.newest-duplicated@blk.1.attn_scores"]);
     expect(status).toBe(1);
-    expect(stdout).toMatch(/^divergent: blk\.1\.attn_scores \(step 1\)/);
-    expect(readdirSync(out).sort()).toEqual(["actual.arrow", "comparison.json", "expected.arrow", "report.txt"]);
-    expect(comparisonSchema.parse(JSON.parse(readFileSync(join(out, "comparison.json"), "utf8"))).verdict).toBe(
-      "divergent",
+    expect(stdout).toMatch(
+      /^divergent: blk\.1\.attn_scores is wrong by itself in steps 1 to 2: .*kv\.newest-duplicated/,
     );
+    expect(readdirSync(out).sort()).toEqual(["actual.arrow", "bisect.json", "expected.arrow", "report.txt"]);
+    const document = bisectionSchema.parse(JSON.parse(readFileSync(join(out, "bisect.json"), "utf8")));
+    expect(document).toMatchObject({
+      verdict: "divergent",
+      finding: "own-fault",
+      first: { kind: "own-fault", tap: "blk.1.attn_scores", step: 1 },
+      diagnosis: { hypothesis: "kv.newest-duplicated" },
+      determinism: { verdict: "deterministic" },
+    });
     expect(readFileSync(join(out, "report.txt"), "utf8")).toMatch(/^divergent/);
   });
 
@@ -139,7 +147,7 @@ describe("bisect", () => {
       out,
     ]);
     expect(status).toBe(1);
-    expect(stdout).toMatch(/^divergent: blk\.1\.attn_scores \(step 0\)/);
+    expect(stdout).toMatch(/^divergent: blk\.1\.attn_scores is wrong by itself in step/);
     const expected = await Trace.open(join(out, "expected.arrow"));
     const actual = await Trace.open(at("faulty.arrow"));
     expect(expected.manifest.tokens).toEqual(actual.manifest.tokens);
@@ -153,15 +161,16 @@ describe("bisect", () => {
       const prompt = against === HF ? [] : ["-p", TEXT, "-n", "1"];
       const bisect = ["bisect", MODEL, "--against", against, ...prompt, "-o", at("tokens"), "--json"];
       const { status, stdout } = faultline([...bisect, "--fault", "token.extra-bos"]);
-      const document = comparisonSchema.parse(JSON.parse(stdout));
+      const document = bisectionSchema.parse(JSON.parse(stdout));
       expect([status, document.first?.kind, document.tokens.first_difference]).toEqual([1, "token", 1]);
+      expect(document.diagnosis?.hypothesis).toBe("token.extra-bos");
     }
   });
 
   it("holds the weights against ggml's decoder too", () => {
     const bisect = ["bisect", MODEL, "--against", "llamacpp", "--exact", "--weights", "--tokens", "1,2", "-n", "0"];
     const { status, stdout } = faultline([...bisect, "-o", at("weights"), "--json"]);
-    const { ops, totals } = comparisonSchema.parse(JSON.parse(stdout));
+    const { ops, totals } = bisectionSchema.parse(JSON.parse(stdout));
     expect([status, totals.unmatched, ops.filter(({ tap }) => tap.startsWith("weight:")).length]).toEqual([0, 0, 38]);
   });
 
