@@ -82,7 +82,7 @@ export async function score({ name, path, tokens, sites, references, ids, onRow 
           outcomes[`${reference.name} ${level}`] = level === "sketch" ? found : { ...found, cause: null };
         }
       }
-      const blind = spotsOf(model, faulty).filter((spot) => spot.id === id);
+      const blind = (await spotsOf(model, faulty)).filter((spot) => spot.id === id);
       const saidBlind = blind.some(({ everywhere, taps }) => everywhere || taps.includes(tap));
       const row = { model: name, site, steps: tokens.follow.length, fault: fault.text, outcomes, saidBlind };
       rows.push(row);

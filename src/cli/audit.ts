@@ -70,7 +70,8 @@ export function addAudit(program: Command): void {
           });
           const left = options.bundle === undefined ? [] : await writeBundles(model, trace, judged, options.bundle);
           const bundles = left.map((folder) => `bundle: ${folder}; judge it again with: faultline replay ${folder}\n`);
-          const cannot = blindSpotsText(spotsOf(model, trace)) + (options.suggest ? suggestions(model, trace) : "");
+          const cannot =
+            blindSpotsText(await spotsOf(model, trace)) + (options.suggest ? await suggestions(model, trace) : "");
           process.stdout.write(
             options.json ? `${JSON.stringify(auditJson(judged))}\n` : auditText(judged) + cannot + bundles.join(""),
           );

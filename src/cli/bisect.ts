@@ -111,7 +111,7 @@ async function bisect(model: Model, options: Options, version: string) {
           };
     const comparison = await compareTraces(expected, actual, envelope);
     const judged = await judge(model, expected, actual, comparison, options);
-    const suggest = suggestions(model, actual);
+    const suggest = await suggestions(model, actual);
     return { bisection: { comparison, determinism: determinism?.judgement ?? null, ...judged }, determinism, suggest };
   } finally {
     for (const trace of open) await trace.close();

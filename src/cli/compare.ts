@@ -62,7 +62,7 @@ async function judged(expected: Trace, actual: Trace, comparison: Comparison, pa
   try {
     const rest = await judge(model, expected, actual, comparison, { audit: true, ...options });
     const bisection = { comparison, determinism: null, ...rest };
-    const suggest = options.suggest ? suggestions(model, actual) : "";
+    const suggest = options.suggest ? await suggestions(model, actual) : "";
     process.stdout.write(
       options.json ? `${JSON.stringify(bisectionJson(bisection, null))}\n` : bisectionText(bisection) + suggest,
     );

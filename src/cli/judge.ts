@@ -1,7 +1,7 @@
 /** What comes after a comparison: the audit of the judged run, of the reference where that is needed, causes, and blind spots. */
 import type { Bisection } from "../compare/bisection.ts";
 import { suggest } from "../compare/blind/suggest.ts";
-import { type BlindRun, type BlindSpot, blindSpots } from "../compare/blind-spots.ts";
+import { type BlindRun, type BlindSpot, blindSpots, type TapStatistics } from "../compare/blind-spots.ts";
 import type { Comparison } from "../compare/compare.ts";
 import { diagnoseOrigins } from "../compare/diagnose-origins.ts";
 import type { JudgedAudit } from "../compare/judged-audit.ts";
@@ -37,7 +37,7 @@ export async function judge(
       isDivergent && audit === null && hasValues(expected)
         ? await diagnoseOrigins(model, expected, actual, comparison)
         : [],
-    blindSpots: spotsOf(model, actual),
+    blindSpots: await spotsOf(model, actual),
   };
 }
 
@@ -58,12 +58,26 @@ async function tryAudit(
   }
 }
 
+/** Least |x| that is not 0; infinite where there is none. */
+function leastOf(values: Float32Array): number {
+  let least = Number.POSITIVE_INFINITY;
+  for (const value of values) {
+    const magnitude = Math.abs(value);
+    if (magnitude < least && magnitude > 0) least = magnitude;
+  }
+  return least;
+}
+
 /** What is known of a run for its blind spots; null where its trace does not say which tokens ran. */
-export function blindRunOf(model: Model, trace: Trace): BlindRun | null {
+export async function blindRunOf(model: Model, trace: Trace): Promise<BlindRun | null> {
   const { producer, tokens } = trace.manifest;
   if (tokens.length === 0) return null;
   const { steps } = new TraceValues(trace, model);
-  const records = new Map(trace.records.map((record) => [`${record.step} ${record.tap}`, record]));
+  const records = new Map<string, TapStatistics>();
+  for (const [index, record] of trace.records.entries()) {
+    const least = record.hasValues ? { leastAbs: leastOf(await trace.values(index)) } : {};
+    records.set(`${record.step} ${record.tap}`, { ...record, ...least });
+  }
   const level = hasValues(trace) ? "full" : trace.records.some(({ hasSketch }) => hasSketch) ? "sketch" : "stats";
   return {
     steps,
@@ -75,13 +89,13 @@ export function blindRunOf(model: Model, trace: Trace): BlindRun | null {
 }
 
 /** What the run that was judged could not have shown. */
-export function spotsOf(model: Model, trace: Trace): BlindSpot[] {
-  const run = blindRunOf(model, trace);
+export async function spotsOf(model: Model, trace: Trace): Promise<BlindSpot[]> {
+  const run = await blindRunOf(model, trace);
   return run === null ? [] : blindSpots(model, run);
 }
 
 /** Lines of `--suggest`: the smallest prompt or setting that removes each blind spot. */
-export function suggestions(model: Model, trace: Trace): string {
-  const run = blindRunOf(model, trace);
+export async function suggestions(model: Model, trace: Trace): Promise<string> {
+  const run = await blindRunOf(model, trace);
   return run === null ? "" : suggestionsText(suggest(model, run, blindSpots(model, run)), model.file.path);
 }

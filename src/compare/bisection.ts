@@ -36,13 +36,18 @@ export type Finding =
 
 export function findingOf({ comparison, determinism, audit, referenceAudit }: Bisection): Finding {
   if (determinism?.verdict === "unstable") return "unstable";
-  const { tokens, tokenStep, refused } = comparison;
+  const { tokens, tokenStep, refused, ops } = comparison;
   const [fault] = audit?.faults ?? [];
-  if (tokens.difference !== null && (fault === undefined || fault.step >= tokenStep)) return "token";
+  const [wrongReference] = referenceAudit?.faults ?? [];
+  // A token chosen after an op went wrong is what the op led to.
+  const isLater = (step: number | undefined) => step === undefined || step >= tokenStep;
+  const origin = ops.find(({ isOrigin }) => isOrigin);
+  if (tokens.difference !== null && [fault, wrongReference, origin].every((each) => isLater(each?.step)))
+    return "token";
   if (fault !== undefined) return "own-fault";
   if (refused.length > 0) return "shape";
   if (comparison.verdict === "match") return "match";
-  if ((referenceAudit?.faults.length ?? 0) > 0) return "reference-fault";
+  if (wrongReference !== undefined) return "reference-fault";
   return isAllClean(audit) && isAllClean(referenceAudit) ? "rounding" : "divergent";
 }
 

@@ -24,16 +24,18 @@ export async function diagnoseOrigins(
   actual: Trace,
   comparison: Comparison,
 ): Promise<Diagnosis[]> {
-  if (comparison.tokens.difference !== null) return [];
+  // From the first differing token on inputs are not alike.
+  const end = comparison.tokens.difference === null ? Number.POSITIVE_INFINITY : comparison.tokenStep;
+  const ops = comparison.ops.filter(({ step }) => step < end);
   const [inputs, observed] = [new TraceValues(expected, model), new TraceValues(actual, model)];
   const weights = new OracleWeights(model);
   const found: Diagnosis[] = [];
-  const taps = [...new Set(comparison.ops.filter(({ isOrigin }) => isOrigin).map(({ tap }) => tap))];
+  const taps = [...new Set(ops.filter(({ isOrigin }) => isOrigin).map(({ tap }) => tap))];
   for (const tap of taps.slice(0, MOST)) {
     const node = model.graph.find(({ op }) => op.tap === tap);
     if (node === undefined) continue;
     const evidence: Evidence[] = [];
-    for (const { step, verdict, judgement } of chosen(comparison.ops.filter((op) => op.tap === tap))) {
+    for (const { step, verdict, judgement } of chosen(ops.filter((op) => op.tap === tap))) {
       if ((await missingInputs(inputs, step, node)).length > 0) continue;
       const sketch = await observed.sketch(step, tap);
       if (sketch === null) continue;
