@@ -6,7 +6,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { dumpSchema } from "../../references/dump-schema.ts";
 import { readPrompt } from "../../src/cli/prompt.ts";
 import { traceModel } from "../../src/cli/trace-model.ts";
+import { auditTrace } from "../../src/compare/audit.ts";
 import { compareTraces } from "../../src/compare/compare.ts";
+import { diagnoseAudit } from "../../src/compare/judged-audit.ts";
 import { FAULTS } from "../../src/engine/faults/table.ts";
 import { openModel } from "../../src/model/model.ts";
 import { Trace } from "../../src/trace/reader.ts";
@@ -105,6 +107,57 @@ describe("a bug", () => {
     const small = runs.bugs.filter(({ bug }) => NOT_FELT[bug] !== undefined);
     expect(small.map(({ bug }) => bug)).toEqual(Object.keys(NOT_FELT));
     expect(await exceptions(small, async ({ folder }) => (await judged(folder)).origin)).toEqual([]);
+  });
+});
+
+/** What an audit says of a dump: ops at fault in order, each with the causes that reproduce it. */
+async function audited(folder: string) {
+  const [model, trace] = [await openModel(EMBEDDED), await foreignTrace(folder)];
+  const { faults } = await diagnoseAudit(model, trace, await auditTrace(model, trace));
+  await trace.close();
+  model.file.close();
+  return faults.map(({ tap, steps, diagnosis }) => ({
+    tap,
+    step: steps[0],
+    causes: diagnosis?.causes.map(({ hypothesis }) => hypothesis) ?? [],
+  }));
+}
+
+/** Taps that a bug of both rotations, both attention sums or both of two exchanged weights makes wrong beside the table's. */
+const ALSO: Readonly<Record<string, string>> = {
+  q_rope: "k_rope",
+  attn_scores: "attn_ctx",
+  k_proj: "v_proj",
+  ffn_gate: "ffn_up",
+  attn_norm: "ffn_norm",
+};
+
+describe("the audit, from a bug's dump alone", () => {
+  it("finds nothing in the clean run", async () => {
+    expect(await audited(runs.clean)).toEqual([]);
+  });
+
+  it("proves the bug's op and no other; names the cause of a listed bug, and of no other", async () => {
+    const felt = runs.bugs.filter(({ bug }) => NOT_FELT[bug] === undefined);
+    const wrong = await exceptions(felt, async ({ folder, tap, step, id }) => {
+      const faults = await audited(folder);
+      const [first] = faults;
+      const name = tap.replace(/^blk\.\d+\./, "");
+      const elsewhere = faults.filter(
+        (fault) => fault.tap !== tap && fault.tap !== tap.replace(name, ALSO[name] ?? ""),
+      );
+      const isNamed = (causes: readonly string[]) =>
+        id === null ? causes.every((cause) => cause.startsWith("fit.")) : causes.includes(id);
+      const isRight = first?.tap === tap && first.step === step && isNamed(first.causes) && elsewhere.length === 0;
+      return isRight ? null : { id, faults };
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it("accuses nobody where rounding explains what a bug changes", async () => {
+    const small = runs.bugs.filter(({ bug }) => NOT_FELT[bug] !== undefined);
+    const accused = await exceptions(small, async ({ folder }) => (await audited(folder))[0] ?? null);
+    expect(accused).toEqual([]);
   });
 });
 
