@@ -20,7 +20,7 @@ export function plantedIn(
     throw new InputError(`--fault ${texts[0]} is planted in GPU kernels; leave --device oracle out`);
   }
   const faults = parseFaults(texts, model, options);
-  const tokens = faultyTokens(given.prompt.tokens, faults, given.tokenizer.bosId);
+  const tokens = faultyTokens(given.prompt.tokens, faults, given.tokenizer);
   if (tokens.length + steps > model.parameters.context) {
     throw new InputError(
       `${tokens.length} tokens with ${texts.join(", ")} and ${steps} steps exceed the model's context of ${model.parameters.context}; shorten the prompt or lower -n`,

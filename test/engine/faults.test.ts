@@ -199,10 +199,25 @@ describe("faults of the sequence", () => {
     const { model } = await embedded();
     const [extra, missing] = ["token.extra-bos", "token.missing-bos"].map((id) => parseFault(id, model));
     if (extra === undefined || missing === undefined) throw new Error("two faults");
-    expect(faultyTokens([256, 5, 6], [extra], 256)).toEqual([256, 256, 5, 6]);
-    expect(faultyTokens([256, 5, 6], [missing], 256)).toEqual([5, 6]);
-    expect(() => faultyTokens([5, 6], [missing], 256)).toThrow(/do not start with BOS 256/);
-    expect(() => faultyTokens([5, 6], [extra], undefined)).toThrow(/the model has no BOS/);
+    const none = { bosId: undefined, encode: () => [], decode: () => "" };
+    expect(faultyTokens([256, 5, 6], [extra], { ...none, bosId: 256 })).toEqual([256, 256, 5, 6]);
+    expect(faultyTokens([256, 5, 6], [missing], { ...none, bosId: 256 })).toEqual([5, 6]);
+    expect(() => faultyTokens([5, 6], [missing], { ...none, bosId: 256 })).toThrow(/do not start with BOS 256/);
+    expect(() => faultyTokens([5, 6], [extra], none)).toThrow(/the model has no BOS/);
+  });
+
+  it("add or leave out the space before the text", async () => {
+    const { model } = await embedded();
+    const fault = parseFault("token.space-prefix", model);
+    // Token 1 is a space; every other character is its own token.
+    const encode = (text: string) => [...text].map((character) => (character === " " ? 1 : character.charCodeAt(0)));
+    const decode = (ids: readonly number[]) => ids.map((id) => (id === 1 ? " " : String.fromCharCode(id))).join("");
+    const letters = { bosId: 0, encode, decode };
+    expect(faultyTokens([0, 72, 105], [fault], letters)).toEqual([0, 1, 72, 105]);
+    expect(faultyTokens([1, 72], [fault], letters)).toEqual([72]);
+    const trimmed = { ...letters, encode: (text: string) => encode(text.trim()) };
+    expect(() => faultyTokens([0, 72], [fault], trimmed)).toThrow(/a space before the text changes no token/);
+    expect(() => faultyTokens([1, 72], [fault], trimmed)).toThrow(/not what its text would give/);
   });
 });
 

@@ -102,6 +102,8 @@ export const TOKENS: readonly {
       return run.rows[0]?.token === bos && firstStep(run) > 1 ? null : hidden("no-bos-first", { bos });
     },
   },
+  // A text always has a first token; where a space before it changes none, planting says so.
+  { id: "token.space-prefix", hides: () => null },
 ];
 
 export const bosOf = ({ file }: Site["model"]) => specialIds(file.metadata).bosId;

@@ -1,6 +1,7 @@
 /** What a planted fault is: a row of the table (`FaultKind`), and a row planted at a tap (`Fault`). */
 import type { OpModel } from "../../model/model.ts";
 import type { Op, OpKind } from "../../model/ops.ts";
+import type { Tokenizer } from "../../model/tokenizer.ts";
 import type { Dispatch } from "../lowering.ts";
 import type { Site } from "./site.ts";
 
@@ -33,9 +34,12 @@ export interface FaultKind {
   readonly compute?: (site: Site, clean: readonly Dispatch[], parameter: number) => readonly Dispatch[];
   /** The dispatches that put rows into the cache which the op reads. `site` is the producer of those rows. */
   readonly store?: (site: Site, clean: Dispatch) => readonly Dispatch[];
-  /** The token sequence with the fault; null where it cannot be seen. */
-  readonly tokens?: (tokens: readonly number[], bos: number) => readonly number[] | null;
+  /** The token sequence with the fault; where it would change nothing, why. */
+  readonly tokens?: (tokens: readonly number[], tokenizer: TokenFaultTokenizer) => readonly number[] | string;
 }
+
+/** What faults of the sequence need of a tokenizer. */
+export type TokenFaultTokenizer = Pick<Tokenizer, "bosId" | "encode" | "decode">;
 
 /** A fault at its place. */
 export interface Fault {
