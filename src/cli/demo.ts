@@ -3,7 +3,9 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
+import { auditTrace } from "../compare/audit.ts";
 import { compareTraces } from "../compare/compare.ts";
+import { diagnoseAudit } from "../compare/judged-audit.ts";
 import { parseFaults } from "../engine/faults/parse.ts";
 import { type Model, openModel } from "../model/model.ts";
 import { packageRoot } from "../model/package-root.ts";
@@ -91,8 +93,16 @@ async function demoRun(
   const actual = await Trace.open(output);
   try {
     const comparison = await compareTraces(expected, actual);
+    const audit = await diagnoseAudit(model, actual, await auditTrace(model, actual));
     const what = faults[0]?.kind.what ?? null;
-    return { fault, what, text: tokenizer.decode(generated), comparison, elapsedMs: performance.now() - started };
+    return {
+      fault,
+      what,
+      text: tokenizer.decode(generated),
+      comparison,
+      audit,
+      elapsedMs: performance.now() - started,
+    };
   } finally {
     await actual.close();
   }

@@ -4,7 +4,7 @@ import type { Model } from "../model/model.ts";
 import { type Arithmetic, arithmeticOf } from "../oracle/arithmetic.ts";
 import type { Bounded } from "../oracle/bounded.ts";
 import { alternative, bounded } from "../oracle/bounds.ts";
-import { type OpCase, opCase } from "../oracle/op-case.ts";
+import { earlierSteps, type OpCase, opCase } from "../oracle/op-case.ts";
 import { type Matrix, matrix } from "../oracle/ops.ts";
 import { OracleWeights } from "../oracle/oracle.ts";
 import { layerOfTap } from "../trace/taps.ts";
@@ -103,7 +103,7 @@ function problemOf(run: TraceValues, step: number, node: GraphNode): string | nu
   const own = run.problem(step, node.op.tap);
   if (own !== null) return own;
   for (const { tap, cached } of node.inputs) {
-    for (const at of cached ? cachedSteps(run, step) : [step]) {
+    for (const at of cached ? earlierSteps(run, step) : [step]) {
       const problem = run.problem(at, tap);
       if (problem !== null) return `its input ${problem}`;
     }
@@ -114,14 +114,6 @@ function problemOf(run: TraceValues, step: number, node: GraphNode): string | nu
     ? `positions ${before} to ${posStart - 1} are in no step of the trace`
     : null;
 }
-
-const cachedSteps = ({ steps }: TraceValues, step: number): number[] => {
-  const first = Math.max(
-    0,
-    steps.slice(0, step + 1).findLastIndex(({ posStart }) => posStart === 0),
-  );
-  return Array.from({ length: step + 1 - first }, (_, i) => first + i);
-};
 
 /** The op's right outputs with their bounds, by step. A projection's rows are taken together, so its weight is decoded once. */
 async function recomputed(

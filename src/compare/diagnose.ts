@@ -108,7 +108,7 @@ export async function diagnose(
     tap: op.tap,
     step: first.op.step,
     causes,
-    runnerUp: fitting.find((each) => !causes.includes(each)) ?? failing[0] ?? null,
+    runnerUp: [...fitting, ...failing].find((each) => !causes.includes(each) && !isFit(each)) ?? null,
     correctResidual,
     tolerance: first.tolerance,
     evidence: first.actual === null ? "sketch" : "values",
