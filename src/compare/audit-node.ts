@@ -161,9 +161,12 @@ function stacked(parts: readonly Matrix[]): Matrix {
   return all;
 }
 
-function rowsOf({ columns, expected, worst, likely }: Bounded, first: number, rows: number): Bounded {
+function rowsOf({ columns, expected, worst, likely, alike }: Bounded, first: number, rows: number): Bounded {
   const cut = (values: Float64Array) => values.subarray(first * columns, (first + rows) * columns);
-  return { rows, columns, expected: cut(expected), worst: cut(worst), likely: cut(likely) };
+  return {
+    ...{ rows, columns, expected: cut(expected), worst: cut(worst), likely: cut(likely) },
+    alike: alike.subarray(first, first + rows),
+  };
 }
 
 /** total = inherited + added, where inherited is what the op makes of the difference of its inputs. */

@@ -73,13 +73,14 @@ const share = (error: number, bound: number) => (error === 0 ? 0 : error / bound
 
 /** Judges what an op gave. `store` is the format it is stored in. */
 export function ownError(bounded: Bounded, actual: Float32Array, store: string): OwnError {
-  const { expected, worst, likely, rows, columns } = bounded;
+  const { expected, worst, likely, alike, rows, columns } = bounded;
   const largest = LARGEST[store] ?? LARGEST_SINGLE;
   const nonFinite = { unexplained: 0, overflowed: 0, inherited: 0, absorbed: 0, first: -1 };
-  let [error2, expected2, likely2, worst2, along, rowLikely2] = [0, 0, 0, 0, 0, 0];
+  let [error2, expected2, likely2, worst2, along, together] = [0, 0, 0, 0, 0, 0];
+  const rowsLikely = new Map<number, number>();
   let [likelyShare, worstShare, beyondLikely, beyondWorst, at] = [0, 0, 0, 0, -1];
   for (let row = 0; row < rows; row++) {
-    let rowLikely = 0;
+    let [rowLikely, row2] = [0, 0];
     for (let i = row * columns; i < (row + 1) * columns; i++) {
       const [e, a] = [expected[i] as number, actual[i] as number];
       if (!Number.isFinite(e) || !Number.isFinite(a)) {
@@ -98,19 +99,25 @@ export function ownError(bounded: Bounded, actual: Float32Array, store: string):
       if (ofLikely > likelyShare) likelyShare = ofLikely;
       if (at < 0 || ofWorst > worstShare) [worstShare, at] = [ofWorst, i];
       error2 += error * error;
-      expected2 += e * e;
+      row2 += e * e;
       likely2 += (likely[i] as number) ** 2;
       worst2 += (worst[i] as number) ** 2;
       along += (a - e) * e;
       rowLikely += Math.abs(e) * (likely[i] as number);
     }
-    rowLikely2 += rowLikely * rowLikely;
+    expected2 += row2;
+    together += row2 * (alike[row] as number);
+    // Rows of one sum of squares are taken to be the same row, whose error is the same.
+    rowsLikely.set(row2, (rowsLikely.get(row2) ?? 0) + rowLikely);
   }
   const relative = (square: number) => (square === 0 ? 0 : Math.sqrt(square / expected2));
-  // Rows err independently; within a row errors may be one (a norm's scale). So the rows' allowed parts add up in quadrature.
+  // Rows err independently; within a row errors may be one (a norm's scale). So the rows' allowed parts add up in quadrature, but for
+  // what has a direction.
+  let independent2 = 0;
+  for (const rowLikely of rowsLikely.values()) independent2 += rowLikely * rowLikely;
   const factor = {
     value: expected2 === 0 ? 0 : along / expected2,
-    allowed: expected2 === 0 ? 0 : Math.sqrt(rowLikely2) / expected2 + ALIKE,
+    allowed: expected2 === 0 ? 0 : (Math.sqrt(independent2) + together) / expected2 + ALIKE,
   };
   const isUnknown = expected.length > 0 && nonFinite.inherited + nonFinite.absorbed === expected.length;
   const verdict = isUnknown

@@ -34,6 +34,8 @@ export interface Arithmetic {
   readonly exactAngles: boolean;
   /** Unit roundoff by which the inputs recorded may differ from those used; 0 where an op reads what was stored. */
   readonly inputs: number;
+  /** Unit roundoff of what stands between an op's steps (the silu before the product, a norm before its gain); 0 where that is f32. */
+  readonly between: number;
 }
 
 /** Engines that decode weights first and read what they stored. Others say so in their settings. */
@@ -43,7 +45,7 @@ export const BLOCKS_OF_32 = "blocks of 32, in order";
 
 /**
  * What a record's dtype and its producer's settings declare: `kv` (or `kv_dtype`) f16 | bf16 | f32, `accumulate` f16 | bf16 | f32,
- * `sum_order`, `weights` "decoded", `inputs` "stored", `rope_table`, `exact`. What is not declared is taken at its widest.
+ * `sum_order`, `weights` "decoded", `inputs` "stored", `between` "f32", `rope_table`, `exact`. What is not declared is taken at its widest.
  */
 export function arithmeticOf(dtype: string, { name, settings }: Manifest["producer"]): Arithmetic {
   const isF64 = dtype === "f64";
@@ -63,5 +65,7 @@ export function arithmeticOf(dtype: string, { name, settings }: Manifest["produc
     decodesWeights: decodes,
     exactAngles: isF64 || String(settings.rope_table ?? "").startsWith("f64"),
     inputs: isF64 ? SINGLE : stored ? 0 : (UNIT[store] ?? 0),
+    between:
+      store === "f32" || name.toLowerCase() === "faultline" || settings.between === "f32" ? 0 : (UNIT[store] ?? 0),
   };
 }

@@ -6,8 +6,8 @@ import type { OpModel } from "../model/model.ts";
 import type { Op, OpKind, OpOf } from "../model/ops.ts";
 import { ropeFrequencies } from "../model/rope.ts";
 import type { Arithmetic } from "./arithmetic.ts";
-import { type Bounded, stored } from "./bounded.ts";
-import { type Dot, dot, EITHER_WAY, gamma, LAMBDA, sumBounds, TINY } from "./dot-bounds.ts";
+import { type Bounded, type Computed, stored } from "./bounded.ts";
+import { type Dot, dot, EITHER_WAY, LAMBDA, smallest, sumBounds, TINY } from "./dot-bounds.ts";
 import { boundedLinear } from "./linear-bounds.ts";
 import { evaluate, type Matrix, matrix, type OracleContext } from "./ops.ts";
 
@@ -17,7 +17,7 @@ type Bound<K extends OpKind> = (
   context: OracleContext,
   how: Arithmetic,
   model: OpModel,
-) => Bounded;
+) => Computed;
 
 function input(inputs: readonly Matrix[], index: number): Matrix {
   const found = inputs[index];
@@ -26,7 +26,7 @@ function input(inputs: readonly Matrix[], index: number): Matrix {
 }
 
 /** An op element by element: `of` gives [worst, likely] of element i, whose right value is y. */
-function elementwise(y: Matrix, of: (i: number, y: number) => readonly [worst: number, likely: number]): Bounded {
+function elementwise(y: Matrix, of: (i: number, y: number) => readonly [worst: number, likely: number]): Computed {
   const [worst, likely] = [new Float64Array(y.data.length), new Float64Array(y.data.length)];
   for (let i = 0; i < y.data.length; i++) {
     const bounds = of(i, y.data[i] as number);
@@ -36,35 +36,47 @@ function elementwise(y: Matrix, of: (i: number, y: number) => readonly [worst: n
   return { rows: y.rows, columns: y.columns, expected: y.data, worst, likely };
 }
 
-/** Roundings, in u, of a square root, its reciprocal and two products: WGSL allows 2 to 2.5 ULP each, an ULP is at most 2 u. */
-const RECIPROCAL_ROOT = 12;
+/**
+ * Of a mean, eps, a square root, its reciprocal and two products, in u. WGSL allows divisions 2.5 ULP and 1/sqrt 2 ULP, a square root
+ * both together, and rounds products and sums either way; an ULP is at most 2 u: (5 + 2) / 2 halved by the root, 9, 5, 2 and 2.
+ */
+const RECIPROCAL_ROOT = 22;
+/** Engines that mean it are within half an ULP in each; 1/sqrt of 2 ULP. */
+const RECIPROCAL_ROOT_LIKELY = 12;
 /** Of exp at x, in u: WGSL allows 3 + 2 |x| ULP; engines that mean it stay within 2 ULP. */
 const expWorst = (x: number) => 6 + 4 * Math.abs(x);
 const EXP_LIKELY = 4;
 /** Of a division, in u: 2.5 ULP. */
 const DIVISION = 5;
 
-/** q . k and p . v: `terms` products an element, in the layout that `evaluate` gives. */
+/** Silu in u: exp aside, 1 + exp, the division and two products, rounded either way; to nearest. */
+const SILU = EITHER_WAY + DIVISION + 2 * EITHER_WAY;
+const SILU_LIKELY = 1 + DIVISION + 2;
+
+/** q . k and p . v: `terms` products an element, whose factors sum up to `factors`, in the layout that `evaluate` gives. */
 function attention(
   y: Matrix,
   how: Arithmetic,
   extra: number,
   factor: number,
-  of: (row: number, column: number) => { terms: number; cachedSize: number } | null,
+  of: (row: number, column: number) => { terms: number; factors: number } | null,
   products: (row: number, column: number, out: Dot) => void,
-): Bounded {
+): Computed {
   const dots = { sum: 0, magnitude: 0, squares: 0 };
-  return elementwise(y, (i) => {
+  // A cache that is cut off, not rounded, makes all products smaller.
+  const alike = new Float64Array(y.rows).fill(2 * EITHER_WAY * how.cache);
+  const computed = elementwise(y, (i) => {
     const row = Math.floor(i / y.columns);
     const seen = of(row, i % y.columns);
     if (seen === null) return [0, 0];
     products(row, i % y.columns, dots);
-    const { worst, likely } = sumBounds(dots, seen.terms, extra, how);
-    // Keys and values kept shorter in the cache than they were computed.
-    const kept = how.cache * dots.magnitude + (how.cache > 0 ? 2 ** -25 * seen.cachedSize : 0);
-    const keptLikely = LAMBDA * how.cache * Math.sqrt(dots.squares) + (how.cache > 0 ? 2 ** -25 * seen.cachedSize : 0);
-    return [factor * (worst + kept), factor * (likely + keptLikely)];
+    const { worst, likely } = sumBounds(dots, { ...seen, extra, operands: 2 }, how);
+    // The sum may be kept before it is scaled, and what is small may be lost once more.
+    const kept = extra === 0 ? 0 : how.between * (Math.abs(dots.sum) + worst);
+    const last = extra === 0 ? 0 : smallest(how);
+    return [factor * (worst + EITHER_WAY * kept) + last, factor * (likely + kept) + last];
   });
+  return { ...computed, alike };
 }
 
 const sumOf = (x: Float64Array, from: number, stride: number, count: number) => {
@@ -73,6 +85,17 @@ const sumOf = (x: Float64Array, from: number, stride: number, count: number) => 
   return sum;
 };
 
+/**
+ * Sum of squares, and the part of it (relative) that may be lost in one direction: a square below 4 u of the sum is rounded to nothing
+ * or to one step of the sum, whichever order it comes in, and what it loses is the same for all rows that are made alike.
+ */
+function squaresOf(x: Float64Array, u: number): { sum: number; vanishing: number } {
+  let [sum, vanishing] = [0, 0];
+  for (const value of x) sum += value * value;
+  for (const value of x) if (value * value < 4 * u * sum) vanishing += Math.min(u, (value * value) / sum);
+  return { sum, vanishing };
+}
+
 const BOUNDS: { readonly [K in Exclude<OpKind, "linear">]: Bound<K> } = {
   embed: (op, inputs, context, how, model) => {
     const y = evaluate(op, inputs, context);
@@ -80,29 +103,56 @@ const BOUNDS: { readonly [K in Exclude<OpKind, "linear">]: Bound<K> } = {
     // A product and a sum, whose terms are at most twice as large as the row's largest weight.
     const largest = Array.from({ length: y.rows }, (_, row) => largestOf(y.data, row * y.columns, y.columns));
     return elementwise(y, (i) => {
-      const off = isQuantised ? 4 * how.sums * (largest[Math.floor(i / y.columns)] ?? 0) : 0;
+      const off = TINY + (isQuantised ? 4 * how.sums * (largest[Math.floor(i / y.columns)] ?? 0) : 0);
       return [off, off];
     });
   },
 
   rms_norm: (op, inputs, context, how) => {
-    const columns = input(inputs, 0).columns;
+    const x = input(inputs, 0);
+    const { columns } = x;
+    const gain = context.weight(op.weights[0] ?? "").data;
     const n = how.roundings(columns) + 1;
     const u = how.sums;
-    // Squares are positive, so the sum's relative error is gamma_n at most; the root halves it.
-    const worst = gamma(n, EITHER_WAY * u) / 2 + RECIPROCAL_ROOT * u + 2 * how.inputs;
-    const likely = LAMBDA * u * Math.sqrt(n / 2) + RECIPROCAL_ROOT * u + 2 * how.inputs;
-    return elementwise(evaluate(op, inputs, context), (_i, y) => [
-      worst * Math.abs(y) + TINY,
-      likely * Math.abs(y) + TINY,
-    ]);
+    const alike = new Float64Array(x.rows);
+    const rows = Array.from(alike, (_, row) => {
+      const { sum, vanishing } = squaresOf(x.data.subarray(row * columns, (row + 1) * columns), u);
+      const whole = sum + columns * op.eps;
+      // Squares are positive, so the sum's relative error is gamma_n at most; the root halves it. Some may be too small for the format.
+      const small = Math.min(1, (columns * smallest(how)) / whole);
+      alike[row] = vanishing / 2;
+      return {
+        scale: Math.sqrt(columns / whole),
+        worst: Math.expm1(
+          (EITHER_WAY * n * u) / 2 + RECIPROCAL_ROOT * u + small + 2 * EITHER_WAY * (how.inputs + how.between),
+        ),
+        likely:
+          LAMBDA * u * Math.sqrt(n / 2) + vanishing / 2 + RECIPROCAL_ROOT_LIKELY * u + 2 * (how.inputs + how.between),
+      };
+    });
+    const computed = elementwise(evaluate(op, inputs, context), (i, y) => {
+      const row = rows[Math.floor(i / columns)] ?? { scale: 0, worst: 0, likely: 0 };
+      const g = Math.abs(gain[i % columns] as number);
+      // Too small may be x, x times the scale, the gain, and the result.
+      const tiny = smallest(how) * (1 + g + row.scale * (g + Math.abs(x.data[i] as number)));
+      return [row.worst * Math.abs(y) + tiny, row.likely * Math.abs(y) + tiny];
+    });
+    return { ...computed, alike };
   },
 
   rope: (op, inputs, context, how, model) => {
     const x = input(inputs, 0);
-    const { frequencies, magnitude } = ropeFrequencies(model.parameters.rope);
+    const { rope } = model.parameters;
+    const { frequencies, magnitude } = ropeFrequencies(rope);
     const pairs = op.headDim / 2;
     const u = how.sums;
+    const slowed = frequencies.map((frequency, j) => rope.base ** ((-2 * j) / rope.dimensions) / frequency);
+    const slowest = largestOf(slowed, 0, slowed.length) * (1 - 1e-6);
+    // Between its own frequency and the slowed one a pair's share of both is off by some 4 u, of the larger of them.
+    const mixing = (pair: number) => {
+      const by = slowed[pair] as number;
+      return by > 1 + 1e-6 && by < slowest ? 4 * by : 0;
+    };
     return elementwise(evaluate(op, inputs, context), (i) => {
       const at = i - (i % 2);
       const [a, b] = [Math.abs(x.data[at] as number), Math.abs(x.data[at + 1] as number)];
@@ -110,9 +160,13 @@ const BOUNDS: { readonly [K in Exclude<OpKind, "linear">]: Bound<K> } = {
       const position = context.posStart + Math.floor(i / x.columns);
       const angle = position * (frequencies[pair] as number);
       // Angles made in f32, a frequency by up to `pair` multiplications, drift by some (pair + 2) u of themselves.
-      const drift = how.exactAngles ? 0 : (2 * pair + 4) * u * Math.min(angle, 2 / u);
+      const drift = how.exactAngles ? 0 : (2 * pair + 4 + mixing(pair)) * u * Math.min(angle, 2 / u);
       const size = (a + b) * magnitude;
-      return [size * (8 * u + 1.5 * drift + how.inputs) + TINY, size * (4 * u + drift + how.inputs) + TINY];
+      // Table, product and sum are 6 u, rounded either way; a table in f32 has the function's 2 ULP and the magnitude's roundings.
+      const [worst, likely] = how.exactAngles ? [8 * u, 4 * u] : [14 * u, 7 * u];
+      const given = how.inputs + 2 * how.between;
+      const tiny = 5 * smallest(how) * (1 + a + b);
+      return [size * (worst + 1.5 * drift + EITHER_WAY * given) + tiny, size * (likely + drift + given) + tiny];
     });
   },
 
@@ -131,7 +185,10 @@ const BOUNDS: { readonly [K in Exclude<OpKind, "linear">]: Bound<K> } = {
       (row, s) =>
         s > context.posStart + (row % q.rows)
           ? null
-          : { terms: op.headDim, cachedSize: sumOf(q.data, at(row, s).q, 1, op.headDim) },
+          : {
+              terms: op.headDim,
+              factors: sumOf(q.data, at(row, s).q, 1, op.headDim) + sumOf(k.data, at(row, s).k, 1, op.headDim),
+            },
       (row, s, out) => dot(q.data, at(row, s).q, k.data, at(row, s).k, 1, op.headDim, out),
     );
   },
@@ -141,6 +198,7 @@ const BOUNDS: { readonly [K in Exclude<OpKind, "linear">]: Bound<K> } = {
     const y = evaluate(op, inputs, context);
     const u = how.sums;
     const [worst, likely] = [new Float64Array(y.data.length), new Float64Array(y.data.length)];
+    const alike = new Float64Array(y.rows);
     for (let row = 0; row < x.rows; row++) {
       const seen = context.posStart + (row % context.tokens.length) + 1;
       const at = row * x.columns;
@@ -152,25 +210,29 @@ const BOUNDS: { readonly [K in Exclude<OpKind, "linear">]: Bound<K> } = {
         const difference = largest - score;
         return (u + 2 * how.inputs) * (Math.abs(score) + Math.abs(largest)) + u * difference;
       };
+      const ownWorst = (s: number) => -Math.log1p(-u * expWorst(largest - (x.data[at + s] as number)));
       const n = how.roundings(seen) + 1;
-      let [meanWorst, meanLikely] = [
-        gamma(n, EITHER_WAY * u) + DIVISION * u,
-        LAMBDA * u * Math.sqrt(2 * n) + DIVISION * u,
-      ];
+      // Addends of one size, or beside a large one, are off in one direction: n u is what rounding to nearest can do to their sum
+      // (Jeannerod and Rump, "Improved error bounds for inner products", SIAM J. Matrix Anal. Appl. 34, 2013).
+      let [meanWorst, meanLikely] = [(EITHER_WAY * n * u) / (1 - u) + DIVISION * u, n * u + DIVISION * u];
       for (let s = 0; s < seen; s++) {
         const p = y.data[at + s] as number;
-        meanWorst += p * (shared(s) + u * expWorst(largest - (x.data[at + s] as number)));
+        meanWorst += p * (EITHER_WAY * shared(s) + ownWorst(s));
         meanLikely += p * (shared(s) + EXP_LIKELY * u);
       }
+      let [together, squares] = [0, 0];
       for (let s = 0; s < seen; s++) {
         const p = y.data[at + s] as number;
-        const own = expWorst(largest - (x.data[at + s] as number)) * u;
         // What is below the smallest normal number may be flushed, in exp and after the division.
-        worst[at + s] = p * Math.expm1(Math.min(700, shared(s) + own + meanWorst)) + 2 * TINY;
-        likely[at + s] = p * Math.expm1(Math.min(700, shared(s) + EXP_LIKELY * u + meanLikely)) + 2 * TINY;
+        const tiny = 2 * smallest(how);
+        worst[at + s] = p * Math.expm1(Math.min(700, EITHER_WAY * shared(s) + ownWorst(s) + meanWorst)) + tiny;
+        likely[at + s] = p * Math.expm1(Math.min(700, shared(s) + EXP_LIKELY * u + meanLikely)) + tiny;
+        together += p * (likely[at + s] as number);
+        squares += p * p;
       }
+      alike[row] = squares > 0 ? together / squares : 0;
     }
-    return { rows: y.rows, columns: y.columns, expected: y.data, worst, likely };
+    return { rows: y.rows, columns: y.columns, expected: y.data, worst, likely, alike };
   },
 
   attn_ctx: (op, inputs, context, how) => contextOver(op, inputs, context, how, (t) => context.posStart + t + 1),
@@ -181,13 +243,15 @@ const BOUNDS: { readonly [K in Exclude<OpKind, "linear">]: Bound<K> } = {
     return elementwise(evaluate(op, inputs, context), (i, y) => {
       const g = gate.data[i] as number;
       const negative = 1 / (1 + Math.exp(g)); // sigmoid(-g): how much of exp's error the sum shows
-      const given = how.inputs * (2 + Math.abs(g));
-      // Where exp(-g) exceeds f32 the result is 0; the true one is below |g up| 2^-126.
-      const lost = (Math.abs(g) * Math.abs(up.data[i] as number) + 1) * 2 * TINY;
+      const given = how.inputs * (2 + Math.abs(g)) + 2 * how.between;
+      // Where exp(-g) exceeds f32 the result is 0; the true one is below |g up| 2^-126. So may each factor be lost.
+      const lost = (1 + Math.abs(g)) * (1 + Math.abs(up.data[i] as number)) * 2 * smallest(how);
       const size = Math.abs(y);
+      // Second orders: no more than the first in an exponent.
+      const worst = u * (negative * expWorst(g) * (1 + 2 * u * expWorst(g)) + SILU) + EITHER_WAY * given;
       return [
-        size * (u * (negative * expWorst(g) + 1 + DIVISION + 2) + given) + lost,
-        size * (u * (negative * EXP_LIKELY + 1 + DIVISION + 2) + given) + lost,
+        size * Math.expm1(Math.min(700, worst)) + lost,
+        size * (u * (negative * EXP_LIKELY + SILU_LIKELY) + given) + lost,
       ];
     });
   },
@@ -196,7 +260,8 @@ const BOUNDS: { readonly [K in Exclude<OpKind, "linear">]: Bound<K> } = {
     const [a, b] = [input(inputs, 0), input(inputs, 1)];
     return elementwise(evaluate(op, inputs, context), (i, y) => {
       const given = how.inputs * (Math.abs(a.data[i] as number) + Math.abs(b.data[i] as number));
-      const off = EITHER_WAY * how.sums * Math.abs(y) + given + TINY;
+      // Both terms and the sum may be flushed.
+      const off = EITHER_WAY * how.sums * Math.abs(y) + EITHER_WAY * given + 3 * smallest(how);
       return [off, off];
     });
   },
@@ -209,7 +274,7 @@ function contextOver(
   { tokens }: OracleContext,
   how: Arithmetic,
   seen: (token: number) => number,
-): Bounded {
+): Computed {
   const [p, v] = [input(inputs, 0), input(inputs, 1)];
   const group = op.heads / op.kvHeads;
   const headOf = (column: number) => Math.floor(column / op.headDim);
@@ -226,7 +291,9 @@ function contextOver(
   }
   const of = (t: number, column: number) => ({
     terms: seen(t),
-    cachedSize: sumOf(p.data, row(t, column), 1, seen(t)),
+    factors:
+      sumOf(p.data, row(t, column), 1, seen(t)) +
+      sumOf(v.data, Math.floor(headOf(column) / group) * op.headDim + (column % op.headDim), v.columns, seen(t)),
   });
   return attention(y, how, 0, 1, of, products);
 }

@@ -2,11 +2,12 @@
  * Sums of products with what rounding may do to each: value, size of its terms, and the two bounds. docs/numerics.md, section "The
  * audit", derives the formulas; the constants are named here.
  *
- *   worst   |fl(x.y) - x.y| <= gamma_n sum |x_i y_i|, gamma_n = n u / (1 - n u): Higham, Accuracy and Stability, 3.1
+ *   worst   |fl(x.y) - x.y| <= ((1 + u)^n - 1) sum |x_i y_i|: Higham, Accuracy and Stability, 3.1
  *   likely  independent roundings of a sum whose terms pass n of them: LAMBDA u sqrt(n (s^2 + sum (x_i y_i)^2)), Hoeffding's
- *           inequality: exceeded with probability 2 exp(-LAMBDA^2 / 2) an element
+ *           inequality: exceeded with probability 2 exp(-LAMBDA^2 / 2) an element. Independent means to nearest: engines that cut
+ *           sums off in f32 would exceed it over some 300 terms in order (this program's own order stays within).
  */
-import type { Arithmetic } from "./arithmetic.ts";
+import { type Arithmetic, SINGLE, UNIT } from "./arithmetic.ts";
 
 /** 2 exp(-32) = 2.5e-14: a thousand million elements without a false alarm, were roundings independent. */
 export const LAMBDA = 8;
@@ -14,11 +15,14 @@ export const LAMBDA = 8;
 /** WGSL rounds + - * correctly, up or down as it likes: off by an ULP, 2 u, at most. To nearest, as most do, it is u. */
 export const EITHER_WAY = 2;
 
-/** gamma_n for unit roundoff u. */
-export const gamma = (n: number, u: number) => (n * u) / (1 - Math.min(0.5, n * u));
+/** What n roundings of u make of a number, up or down, multiplied or divided: (1 + u)^n - 1 and (1 - u)^-n - 1 are below, for any n u. */
+export const gamma = (n: number, u: number) => Math.expm1((n * u) / (1 - u));
 
 /** Smallest normal f32: what lies below many devices flush to zero. */
 export const TINY = 2 ** -126;
+
+/** The smallest normal number of what is summed in. */
+export const smallest = ({ sums }: Arithmetic) => (sums === UNIT.f16 ? 2 ** -14 : TINY);
 
 /** Rows of one factor with what bounds need of them besides: sums over blocks of its elements. */
 export interface BlockSums {
@@ -72,14 +76,41 @@ export function dot(
   out.squares = squares;
 }
 
-/** Both bounds of a sum of `terms` products in this arithmetic; `extra` roundings follow it (a factor, a bias). */
-export function sumBounds({ sum, magnitude, squares }: Dot, terms: number, extra: number, how: Arithmetic) {
+/** A sum beside its products. */
+export interface SumShape {
+  readonly terms: number;
+  /** Roundings that follow it: a factor, a bias. */
+  readonly extra: number;
+  /** Activations in a product: 1 beside a weight; 2 where one comes out of the cache. */
+  readonly operands: 1 | 2;
+  /** Sum of the magnitudes of all factors: what a factor too small for its format is multiplied by. */
+  readonly factors: number;
+}
+
+/**
+ * Both bounds of a sum of products in this arithmetic. A cache shorter than f32 rounds both factors: what is cached, and (ggml) what it
+ * is multiplied with. Too small for their format may be the factors, the products and the partial sums; halves lose 2^-24 of a factor.
+ */
+export function sumBounds({ sum, magnitude, squares }: Dot, shape: SumShape, how: Arithmetic) {
+  const { terms, extra, operands, factors } = shape;
   const n = how.roundings(terms) + extra + 1;
   const u = how.sums;
-  const underflow = n * TINY;
+  const cache = operands === 2 ? how.cache : 0;
+  const isHalf = cache === UNIT.f16 || (how.inputs > 0 && how.store === "f16");
+  const ofFactors = (isHalf ? 2 ** -24 : 0) * factors;
+  const passed = 2 * terms + extra + factors;
+  const given = Math.max(2 * how.inputs, EITHER_WAY * cache) * Math.sqrt(operands);
+  // Sums in less than f32 lose addends below half a unit: of positive terms, in one direction.
+  const lost = u > SINGLE ? n * u * Math.abs(sum) : 0;
   return {
-    worst: gamma(n, EITHER_WAY * u) * magnitude + 2 * how.inputs * magnitude + underflow,
+    worst:
+      Math.expm1((EITHER_WAY * (n * u + operands * (how.inputs + cache))) / (1 - u)) * magnitude +
+      smallest(how) * passed +
+      ofFactors,
     likely:
-      LAMBDA * Math.hypot(u * Math.sqrt(n * (sum * sum + squares)), 2 * how.inputs * Math.sqrt(squares)) + underflow,
+      LAMBDA * Math.hypot(u * Math.sqrt(n * (sum * sum + squares)), given * Math.sqrt(squares)) +
+      lost +
+      Math.min(2 ** -25, smallest(how)) * passed +
+      ofFactors,
   };
 }
