@@ -39,6 +39,7 @@ export const flushed =
 /** The half at or below the magnitude: how some hardware packs halves. */
 export const truncatedToHalf: Round = (exact) => {
   const near = roundToHalf(exact);
+  if (near === 0) return 0;
   const unit = 2 ** Math.max(-24, Math.floor(Math.log2(Math.abs(exact))) - 10);
   return Math.abs(near) > Math.abs(exact) ? near - Math.sign(exact) * unit : near;
 };
