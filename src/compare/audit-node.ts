@@ -108,11 +108,18 @@ function problemOf(run: TraceValues, step: number, node: GraphNode): string | nu
       if (problem !== null) return `its input ${problem}`;
     }
   }
-  const { posStart } = run.steps[step] ?? { posStart: 0 };
-  const before = run.steps.slice(0, step).reduce((end, each) => Math.max(end, each.posStart + each.tokens.length), 0);
-  return node.inputs.some(({ cached }) => cached) && posStart > before
-    ? `positions ${before} to ${posStart - 1} are in no step of the trace`
-    : null;
+  return node.inputs.some(({ cached }) => cached) ? gapBefore(run, step) : null;
+}
+
+/** Positions before a step whose keys and values no step of the trace has, or null. */
+function gapBefore(run: TraceValues, step: number): string | null {
+  let end = 0;
+  for (const at of cachedSteps(run, step)) {
+    const { posStart, tokens } = run.steps[at] ?? { posStart: 0, tokens: [] };
+    if (posStart > end) return `positions ${end} to ${posStart - 1} are in no step of the trace`;
+    end = Math.max(end, posStart + tokens.length);
+  }
+  return null;
 }
 
 /** The op's right outputs with their bounds, by step. A projection's rows are taken together, so its weight is decoded once. */

@@ -108,15 +108,16 @@ export async function opCase(
   };
 }
 
-/** Rows of a tap of all steps so far, each at its position. */
+/** Rows of a tap of all steps so far, each at its position; of steps that were taken back, those before the keys of this one. */
 async function cachedRows(run: RunValues, step: number, rowsOf: (step: number) => Promise<Matrix>): Promise<Matrix> {
   const here = run.steps[step];
   const keys = (here?.posStart ?? 0) + (here?.tokens.length ?? 0);
   let all: Matrix | undefined;
   for (const at of earlierSteps(run, step)) {
-    const rows = await rowsOf(at);
-    all ??= matrix(keys, rows.columns);
-    all.data.set(rows.data, (run.steps[at]?.posStart ?? 0) * rows.columns);
+    const { columns, data } = await rowsOf(at);
+    all ??= matrix(keys, columns);
+    const first = run.steps[at]?.posStart ?? 0;
+    if (first < keys) all.data.set(data.subarray(0, (keys - first) * columns), first * columns);
   }
   return all ?? matrix(keys, 0);
 }
