@@ -69,7 +69,8 @@ export function chooseTensors(source: Source, model: ImportModel, map: NameMap |
       if (earlier !== undefined && !meaning.rule.overrides) throw claimedTwice(earlier.tensor, tensor, meaning.tap);
       if (earlier !== undefined) replaced.add(`${earlier.tensor.name} ${earlier.tensor.op}`.trim());
       chosen.delete(key); // the later one stands where it was computed
-      chosen.set(key, { tensor, found: meaning, node: nodes.get(meaning.tap), dims });
+      const whole = earlier === undefined ? tensor : { ...tensor, dtype: coarser(earlier.tensor.dtype, tensor.dtype) };
+      chosen.set(key, { tensor: whole, found: meaning, node: nodes.get(meaning.tap), dims });
     }
   }
   if (chosen.size === 0) throw nothingChosen(source, unknown, leftOut, mapName);
@@ -78,6 +79,9 @@ export function chooseTensors(source: Source, model: ImportModel, map: NameMap |
     ...{ ignored: [...ignored], unknown: [...unknown], replaced: [...replaced], leftOut },
   };
 }
+
+/** A tap made in two parts (a product, then its bias) is as coarse as the first: an f32 sum does not undo quantised activations. */
+const coarser = (first: string, last: string) => (last === "f32" ? first : last);
 
 function layersOf(meanings: readonly { tensor: SourceTensor; meaning: ReturnType<typeof meaningOf> }[]): number {
   let layers = 0;

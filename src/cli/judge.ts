@@ -14,7 +14,7 @@ import { audited } from "./audited.ts";
 
 type Judged = Omit<Bisection, "comparison" | "determinism">;
 
-/** Judges the actual trace by itself, and where it is clean and yet parts from the reference, the reference too. */
+/** Judges the actual trace by itself, and where no op of it is found wrong and yet it parts from the reference, the reference too. */
 export async function judge(
   model: Model,
   expected: Trace,
@@ -27,7 +27,7 @@ export async function judge(
     isDivergent && comparison.tokens.difference === null && hasValues(expected) ? { against: expected } : {};
   const own = wanted ? await tryAudit(model, actual, quiet, against) : "not wanted (--no-audit)";
   const audit = typeof own === "string" ? null : own;
-  const asksReference = isDivergent && audit !== null && audit.faults.length === 0 && hasValues(expected);
+  const asksReference = wanted && isDivergent && (audit?.faults.length ?? 0) === 0 && hasValues(expected);
   const reference = asksReference ? await tryAudit(model, expected, quiet, {}) : null;
   return {
     audit,

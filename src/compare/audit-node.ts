@@ -1,10 +1,11 @@
 /** One op of the graph in every step of a run, recomputed from the run's own inputs: the unit of an audit's work. */
 import type { GraphNode } from "../model/graph.ts";
 import type { Model } from "../model/model.ts";
+import type { OpKind } from "../model/ops.ts";
 import { type Arithmetic, arithmeticOf } from "../oracle/arithmetic.ts";
 import type { Bounded } from "../oracle/bounded.ts";
 import { alternative, bounded } from "../oracle/bounds.ts";
-import { earlierSteps, type OpCase, opCase } from "../oracle/op-case.ts";
+import { earlierSteps, type OpCase, opCase, type StepTokens } from "../oracle/op-case.ts";
 import { type Matrix, matrix } from "../oracle/ops.ts";
 import { OracleWeights } from "../oracle/oracle.ts";
 import { layerOfTap } from "../trace/taps.ts";
@@ -56,7 +57,7 @@ export async function auditNode({ model, run, against }: AuditRuns, node: GraphN
     const [right, facts] = [expected.get(step), judged.get(step)];
     const given = await run.values(step, node.op.tap);
     if (right === undefined || facts === undefined || given === null) continue;
-    const actual = node.op.kind === "attn_scores" ? withoutMask(given, right) : given;
+    const actual = withoutMasked(node.op.kind, run.steps[step] ?? { posStart: 0, tokens: [] }, given, right);
     const own = await bestReading({ model, run }, node, step, facts.dtype, right, actual);
     const [rightThere, there] = [theirs.get(step), (await other?.values(step, node.op.tap)) ?? null];
     const parts =
@@ -77,8 +78,21 @@ export async function auditNode({ model, run, against }: AuditRuns, node: GraphN
 /** What engines write over masked scores: -Inf, or a number as good as that. A trace should hold 0 there; it is no error of the op. */
 const MASK = -1e4;
 
-function withoutMask(scores: Float32Array, { worst }: Bounded): Float32Array {
-  return scores.map((score, i) => (worst[i] === 0 && score < MASK ? 0 : score));
+/** Masked keys without what is no error of the op: the mask itself, and NaN of a softmax's row that is rightly NaN as a whole. */
+function withoutMasked(
+  kind: OpKind,
+  { posStart, tokens }: StepTokens,
+  given: Float32Array,
+  { columns, expected }: Bounded,
+): Float32Array {
+  if (kind !== "attn_scores" && kind !== "causal_softmax") return given;
+  return given.map((value, i) => {
+    const row = Math.floor(i / columns);
+    if (i % columns <= posStart + (row % tokens.length)) return value;
+    const isNoError =
+      kind === "attn_scores" ? value < MASK : Number.isNaN(value) && Number.isNaN(expected[row * columns] ?? 0);
+    return isNoError ? 0 : value;
+  });
 }
 
 /** The op's own error; where its inputs can be read in two right ways, by the one that it took. */
@@ -114,7 +128,7 @@ function problemOf(run: TraceValues, step: number, node: GraphNode): string | nu
 /** Positions before a step whose keys and values no step of the trace has, or null. */
 function gapBefore(run: TraceValues, step: number): string | null {
   let end = 0;
-  for (const at of cachedSteps(run, step)) {
+  for (const at of earlierSteps(run, step)) {
     const { posStart, tokens } = run.steps[at] ?? { posStart: 0, tokens: [] };
     if (posStart > end) return `positions ${end} to ${posStart - 1} are in no step of the trace`;
     end = Math.max(end, posStart + tokens.length);

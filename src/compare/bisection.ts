@@ -3,7 +3,7 @@ import type { BlindSpot } from "./blind-spots.ts";
 import type { Comparison } from "./compare.ts";
 import type { Judgement } from "./determinism.ts";
 import type { Diagnosis } from "./diagnose.ts";
-import type { JudgedAudit } from "./judged-audit.ts";
+import type { Fault, JudgedAudit } from "./judged-audit.ts";
 
 export interface Bisection {
   readonly comparison: Comparison;
@@ -38,17 +38,27 @@ export function findingOf({ comparison, determinism, audit, referenceAudit }: Bi
   if (determinism?.verdict === "unstable") return "unstable";
   const { tokens, tokenStep, refused, ops } = comparison;
   const [fault] = audit?.faults ?? [];
-  const [wrongReference] = referenceAudit?.faults ?? [];
+  const theirs = referenceFault({ comparison, audit, referenceAudit });
   // A token chosen after an op went wrong is what the op led to.
-  const isLater = (step: number | undefined) => step === undefined || step >= tokenStep;
-  const origin = ops.find(({ isOrigin }) => isOrigin);
-  if (tokens.difference !== null && [fault, wrongReference, origin].every((each) => isLater(each?.step)))
-    return "token";
+  const isLed = [fault, theirs, ops.find(({ isOrigin }) => isOrigin)].some((at) => at != null && at.step < tokenStep);
+  if (tokens.difference !== null && !isLed) return "token";
   if (fault !== undefined) return "own-fault";
   if (refused.length > 0) return "shape";
   if (comparison.verdict === "match") return "match";
-  if (wrongReference !== undefined) return "reference-fault";
+  if (theirs !== null) return "reference-fault";
   return isAllClean(audit) && isAllClean(referenceAudit) ? "rounding" : "divergent";
+}
+
+/** The reference's fault that explains why the runs part; of a judged run that was not audited itself, only one at the origin does. */
+export function referenceFault({
+  comparison,
+  audit,
+  referenceAudit,
+}: Pick<Bisection, "comparison" | "audit" | "referenceAudit">): Fault | null {
+  const faults = referenceAudit?.faults ?? [];
+  const origin = comparison.ops.find(({ isOrigin }) => isOrigin);
+  const isAtOrigin = ({ tap, steps }: Fault) => tap === origin?.tap && steps.includes(origin.step);
+  return (audit === null ? faults.find(isAtOrigin) : faults[0]) ?? null;
 }
 
 /** True if every op was judged, and none is even suspicious. */

@@ -20,6 +20,8 @@ export interface Evidence {
   readonly tolerance: number;
   /** True where the op is at fault in this step; a hypothesis must also fit the steps where it is not. */
   readonly isFault: boolean;
+  /** What storing in half precision does to a right prediction, relative: residuals below it say nothing. */
+  readonly rounding?: number;
   /** The same with all output columns, where these are only some; null where that would be too large. */
   readonly whole?: () => Promise<Evidence | null>;
 }
@@ -56,6 +58,7 @@ const NEARER = 4;
 /** Hypotheses whose residuals are this near to the best one's cannot be told apart. */
 const TIE = 3;
 
+const copies = (id: string) => id.startsWith("memory.") || id.startsWith("fit.");
 const isFit = ({ hypothesis }: Candidate) => hypothesis.startsWith("fit.");
 
 /**
@@ -69,8 +72,11 @@ export async function diagnose(
   const [first, ...others] = evidence;
   const { op } = first.op.node;
   const correctResidual = distance(first.expected, first);
+  // Any tensor without a finite number equals any other: that says nothing of where it came from.
+  const isEmpty = first.actual !== null && !first.actual.data.some(Number.isFinite);
   const applicable = hypotheses.filter(
-    ({ kinds, names }) => kinds.includes(op.kind) && (names?.includes(nameInLayer(op.tap)) ?? true),
+    ({ id, kinds, names }) =>
+      kinds.includes(op.kind) && (names?.includes(nameInLayer(op.tap)) ?? true) && !(isEmpty && copies(id)),
   );
   const candidates: { candidate: Candidate; hypothesis: Hypothesis; best: Best }[] = [];
   for (const hypothesis of applicable) {
@@ -102,7 +108,10 @@ export async function diagnose(
     best === undefined
       ? []
       : fitting
-          .filter((each) => rank(each) === rank(best) && each.residual <= Math.max(TIE * best.residual, FLOOR))
+          .filter(
+            (each) =>
+              rank(each) === rank(best) && each.residual <= Math.max(TIE * best.residual, FLOOR, first.rounding ?? 0),
+          )
           .sort((a, b) => isMemory(a) - isMemory(b));
   return {
     tap: op.tap,

@@ -19,6 +19,8 @@ export interface Observed {
   readonly values: Float32Array | null;
   readonly sketch: Float32Array | null;
   readonly tolerance: number;
+  /** What storing in half precision does to a right prediction, relative; 0 or left out for f32. */
+  readonly rounding?: number;
   /** The element that is furthest off, if known: it must be among those looked at. */
   readonly worst?: number;
 }
@@ -31,13 +33,13 @@ export async function evidenceOf(
   observed: Observed,
   weights = new OracleWeights(model),
 ): Promise<Evidence> {
-  const { step, values, sketch, tolerance, isFault } = observed;
+  const { step, values, sketch, tolerance, isFault, rounding = 0 } = observed;
   const of = await opCase(model, inputs, step, node, (name, ids) => weights.get(name, ids));
   const evidence = (kept: readonly number[] | null): Evidence => {
     const op: OpCase = kept === null ? of : narrowed(of, kept);
     const expected = evaluate(node.op, op.inputs, op.context);
     return {
-      ...{ op, expected, tolerance, isFault },
+      ...{ op, expected, tolerance, rounding, isFault },
       actual: values === null ? null : columnsOf(values, expected.rows, kept),
       sketch: values === null ? sketch : null,
     };

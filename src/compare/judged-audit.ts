@@ -1,8 +1,9 @@
 /** An audit with the causes of what it found: diagnosed op by op, from each op's own inputs. */
 import type { Model } from "../model/model.ts";
-import { arithmeticOf } from "../oracle/arithmetic.ts";
+import { arithmeticOf, UNIT } from "../oracle/arithmetic.ts";
 import { bounded } from "../oracle/bounds.ts";
 import type { Hypothesis } from "../oracle/hypotheses/hypothesis.ts";
+import { HYPOTHESES } from "../oracle/hypotheses/table.ts";
 import { opCase } from "../oracle/op-case.ts";
 import { OracleWeights } from "../oracle/oracle.ts";
 import type { Trace } from "../trace/reader.ts";
@@ -121,12 +122,21 @@ async function diagnosed(
   const evidence: Evidence[] = [];
   for (const op of new Set(chosen)) {
     if (op === undefined || op.own === null || node === undefined) continue;
-    const tolerance = Math.max(LEAST, op.own.likely * OF_LIKELY);
+    // Storing rounds each element by up to the format's unit, which is no eight deviations wide.
+    const { store } = arithmeticOf(op.dtype, run.trace.manifest.producer);
+    const rounding = store === "f32" ? 0 : (UNIT[store] ?? 0);
+    const tolerance = Math.max(LEAST, op.own.likely * OF_LIKELY, rounding);
     const values = await run.values(op.step, op.tap);
-    const observed = { step: op.step, isFault: isShown(op), values, sketch: null, tolerance };
+    const observed = { step: op.step, isFault: isShown(op), values, sketch: null, tolerance, rounding };
     const worst = op.own.at === null ? {} : { worst: op.own.at.index };
     evidence.push(await evidenceOf(model, run, node, { ...observed, ...worst }, weights));
   }
   const [first, ...others] = evidence;
-  return first === undefined ? null : diagnose([first, ...others], hypotheses);
+  if (first === undefined) return null;
+  // Storing in the format that the trace declares is no bug.
+  const declared = `precision.${arithmeticOf(ops[0]?.dtype ?? "f32", run.trace.manifest.producer).store}-store`;
+  return diagnose(
+    [first, ...others],
+    (hypotheses ?? HYPOTHESES).filter(({ id }) => id !== declared),
+  );
 }

@@ -1,6 +1,6 @@
 /** A bisection in words and as JSON: what was found, by which proof, and what this run could not have shown. */
 import { z } from "zod";
-import { type Bisection, findingOf, isAllClean } from "../compare/bisection.ts";
+import { type Bisection, findingOf, isAllClean, referenceFault } from "../compare/bisection.ts";
 import { faultLines, nonFiniteLines } from "./audit.ts";
 import { auditJson, auditSchema, faultSentence, firstFault, proofText } from "./audit-facts.ts";
 import { blindSpotsText } from "./blind-spots.ts";
@@ -38,7 +38,7 @@ export const bisectionSchema = comparisonSchema.extend({
 
 /** One sentence: what to look at first. */
 export function bisectionSentence(bisection: Bisection): string {
-  const { comparison, audit, referenceAudit, determinism, diagnoses } = bisection;
+  const { comparison, audit, determinism, diagnoses } = bisection;
   const parts = first(comparison)?.sentence ?? "";
   switch (findingOf(bisection)) {
     case "unstable":
@@ -48,8 +48,13 @@ export function bisectionSentence(bisection: Bisection): string {
       return fault === undefined || audit === null ? parts : `${faultSentence(fault)}; ${proofText(fault, audit)}`;
     }
     case "reference-fault": {
-      const [fault] = referenceAudit?.faults ?? [];
-      return `every op of the judged run is right by itself, and the reference is not: ${fault === undefined ? "" : faultSentence(fault)}`;
+      const fault = referenceFault(bisection);
+      const judged = isAllClean(audit)
+        ? "every op of the judged run is right by itself, and the reference is not"
+        : audit === null
+          ? "the reference is wrong where the runs part; the judged run was not audited"
+          : "no op of the judged run is proved wrong, and one of the reference is";
+      return `${judged}: ${fault === null ? "" : faultSentence(fault)}`;
     }
     case "rounding":
       return `the runs part (${parts}), yet every op of both is right by itself: what differs is rounding that grew`;

@@ -168,6 +168,12 @@ describe("maps", () => {
     expect([...(good.records.get("blk.0.attn_probs")?.values ?? [])]).toEqual([1, 0, 0.5, 0.5]);
     const bad = writeDump({ map: rules, tensors: tensors([1, 0, 0, 0, 0, 0.5, 0.25, 0.25, 0, 0]) });
     expect(await refusal(bad)).toMatch(/tensor 2 \(p\): probability 0.25 for key 2, but there are 2 keys/);
+    // A softmax of NaN is NaN in its whole row, the padding too; NaN in the padding alone is damage.
+    const nan = await imported(writeDump({ map: rules, tensors: tensors([1, 0, 0, 0, 0, NaN, NaN, NaN, NaN, NaN]) }));
+    expect([...(nan.records.get("blk.0.attn_probs")?.values ?? [])]).toEqual([1, 0, NaN, NaN]);
+    expect(await refusal(writeDump({ map: rules, tensors: tensors([1, 0, 0, 0, 0, 0.5, 0.5, NaN, 0, 0]) }))).toMatch(
+      /probability NaN for key 2/,
+    );
   });
 
   it("overrides: a bias takes the place of its product", async () => {
@@ -177,7 +183,7 @@ describe("maps", () => {
       { name: "embd", tap: "embed" },
     );
     const tensors = [
-      tensor("lin", [2, 2], count(4), { weight: "l0.q" }),
+      tensor("lin", [2, 2], count(4), { weight: "l0.q", dtype: "q8_0" }),
       tensor("embd", [2, 3], count(6)),
       tensor("add", [2, 2], count(4, 5), { weight: "l0.q", op: "ADD" }),
       tensor("tmp_1", [9], count(9)),
@@ -185,6 +191,8 @@ describe("maps", () => {
     ];
     const { facts, records } = await imported(writeDump({ map: rules, tensors }));
     expect([...(records.get("blk.0.q_proj")?.values ?? [])]).toEqual(count(4, 5));
+    // An f32 sum does not undo what the product's activations lost.
+    expect(records.get("blk.0.q_proj")?.dtype).toBe("q8_0");
     expect([...records.keys()]).toEqual(["embed", "blk.0.q_proj"]);
     expect(facts).toMatchObject({ replaced: ["lin"], ignored: ["tmp_1"], unknown: ["other"], leftOut: [] });
   });
