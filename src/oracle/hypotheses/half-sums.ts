@@ -76,6 +76,8 @@ const ORDERS: readonly (readonly [name: string, dot: Dot])[] = [
   ...[4, 8, 16, 32, 64, 128, 256].map((width) => [`${width} lanes`, strided(width)] as const),
 ];
 
+/** Products that are rounded one by one at most. */
+const MOST_PRODUCTS = 3e7;
 /** Rows and columns of the output that orders are tried on. */
 const TRIED = 12;
 /** An order explains something where it leaves less than this part of the error's energy. */
@@ -92,6 +94,8 @@ function summed(op: OpCase, dot: Dot, round: Rounding): (t: number, n: number) =
 /** `unit`: unit roundoff of the grid. One rounding in 64 may fall the other way, which adds an eighth of the unit. */
 function inHalf(op: OpCase, { expected, actual }: Seen, round: Rounding, unit: number): readonly Prediction[] {
   const { rows, columns } = expected;
+  // From a sketch all elements of an order must be summed.
+  if (actual === null && rows * columns * input(op, 0).columns > MOST_PRODUCTS) return [];
   const at = spread(rows, TRIED).flatMap((t) => spread(columns, TRIED).map((n) => [t, n] as const));
   const left = (of: (t: number, n: number) => number) =>
     at.reduce((sum, [t, n]) => sum + ((actual?.data[t * columns + n] as number) - of(t, n)) ** 2, 0);
