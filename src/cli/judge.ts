@@ -25,7 +25,7 @@ export async function judge(
   const isDivergent = comparison.verdict === "divergent";
   const against =
     isDivergent && comparison.tokens.difference === null && hasValues(expected) ? { against: expected } : {};
-  const own = wanted ? await tryAudit(model, actual, quiet, against) : "not wanted (--no-audit)";
+  const own = wanted ? await tryAudit(model, actual, quiet, against) : "as --no-audit says";
   const audit = typeof own === "string" ? null : own;
   const asksReference = wanted && isDivergent && (audit?.faults.length ?? 0) === 0 && hasValues(expected);
   const reference = asksReference ? await tryAudit(model, expected, quiet, {}) : null;

@@ -28,7 +28,7 @@ export function addReplay(program: Command, version: string): void {
     .argument("<folder>", "bundle that 'faultline audit --bundle' wrote")
     .option(
       "--actual <file>",
-      "judge this output instead of the stored one: .npy of f4, f2 or f8, what your kernel gives",
+      "judge this output instead of the stored one: .npy of f4, f2, f8 or bf16 in u2, what your kernel gives",
     )
     .option("--run", "run the op on this program's own engine and judge that");
   addOutputOptions(addFaultOption(addDeviceOption(command)))

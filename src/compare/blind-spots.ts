@@ -24,7 +24,7 @@ export const JUDGED: readonly string[] = [...RULES, ...TOKENS].map(({ id }) => i
 export interface BlindSpot {
   readonly id: string;
   readonly reason: Reason;
-  /** Numbers of the reason, at the first of the taps. */
+  /** Numbers of the reason, at the first of the taps; what values reach, over all of them. */
   readonly facts: Hidden["facts"];
   /** Where the reason hides it; none for faults of the token sequence, and where no op of the run could have it. */
   readonly taps: readonly string[];
@@ -61,10 +61,25 @@ function spotsOf(rule: Rule, run: RunFacts): BlindSpot[] {
     else {
       const group = byReason.get(hides.reason) ?? { hides, taps: [] };
       group.taps.push(node.op.tap);
-      byReason.set(hides.reason, group);
+      byReason.set(hides.reason, {
+        ...group,
+        hides: { ...group.hides, facts: widest(group.hides.facts, hides.facts) },
+      });
     }
   }
   return [...byReason.values()].map(({ hides, taps }) => ({ id, ...hides, taps, everywhere: seen === 0 }));
+}
+
+const WIDER = { min: Math.min, max: Math.max, maxAbs: Math.max };
+
+/** What values and scores reach, over two ops; other facts are the first op's. */
+function widest(first: Hidden["facts"], second: Hidden["facts"]): Hidden["facts"] {
+  const facts: Record<string, number | string> = { ...first };
+  for (const [name, wider] of Object.entries(WIDER)) {
+    const [a, b] = [first[name], second[name]];
+    if (typeof a === "number" && typeof b === "number") facts[name] = wider(a, b);
+  }
+  return facts;
 }
 
 function firstOf(checks: Rule["checks"], site: Site): Hidden | null {

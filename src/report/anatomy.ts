@@ -8,7 +8,7 @@ import type {
   PlaceFact,
   ValueFact,
 } from "../compare/anatomy.ts";
-import { short } from "./numbers.ts";
+import { nearOne, short } from "./numbers.ts";
 
 const percent = (share: number) => `${Number((100 * share).toPrecision(3))} %`;
 
@@ -82,10 +82,10 @@ const FITS: Readonly<Record<FitFact["kind"], (fact: FitFact) => string>> = {
 };
 
 /** Factors near 1 need more digits than others. */
-const times = (factor: number) =>
-  Math.abs(factor - 1) < 1e-2
-    ? `(1 ${factor < 1 ? "-" : "+"} ${short(Math.abs(factor - 1))}) times`
-    : `${short(factor)} times`;
+const times = (factor: number) => {
+  const text = nearOne(factor);
+  return `${text.includes(" ") ? `(${text})` : text} times`;
+};
 
 const REPEATED: Readonly<Record<PeriodFact["kind"], (fact: PeriodFact) => string>> = {
   period: ({ size, r2 }) => `the error repeats every ${size} columns (this explains ${percent(r2)} of its variance)`,
@@ -96,12 +96,18 @@ const REPEATED: Readonly<Record<PeriodFact["kind"], (fact: PeriodFact) => string
 const growing = ({ slope, first, last, at }: GrowthFact) =>
   `grows with the row: ${short(first)} at ${at[0]}, ${short(last)} at ${at[1]}, as its power ${Number(slope.toFixed(1))}`;
 
-const wrongOnes = ({ count, share }: ValueFact) => `${count} wrong elements (${percent(share)} of them)`;
+/** `all 8 wrong elements hold`, `3 wrong elements (60 % of them) hold`. */
+const wrongOnes = ({ count, share }: ValueFact, one: string, many: string) =>
+  count === 1
+    ? `${share === 1 ? "the" : "1"} wrong element ${one}`
+    : share === 1
+      ? `all ${count} wrong elements ${many}`
+      : `${count} wrong elements (${percent(share)} of them) ${many}`;
 
 const VALUES: Readonly<Record<ValueFact["kind"], (fact: ValueFact) => string>> = {
-  "non-finite": (fact) => `${wrongOnes(fact)} are ${Number.isNaN(fact.value) ? "NaN" : "Inf"}`,
-  constant: (fact) => `${wrongOnes(fact)} hold ${short(fact.value)}`,
-  sign: (fact) => `${wrongOnes(fact)} have the wrong sign and the right size`,
+  "non-finite": (fact) => `${wrongOnes(fact, "is", "are")} ${Number.isNaN(fact.value) ? "NaN" : "Inf"}`,
+  constant: (fact) => `${wrongOnes(fact, "holds", "hold")} ${short(fact.value)}`,
+  sign: (fact) => `${wrongOnes(fact, "has", "have")} the wrong sign and the right size`,
   "all-or-nothing": ({ share, value }) =>
     `elements are right or wholly wrong: ${percent(share)} are off by ${short(value)} of themselves, the others by nothing`,
   "f16-grid": ({ count }) => `all ${count} values are halves (f16)`,

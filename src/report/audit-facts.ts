@@ -8,7 +8,7 @@ import { anatomyText } from "./anatomy.ts";
 import { causePhrase, diagnosisJson, diagnosisSchema } from "./diagnosis.ts";
 import { elementPlace, elementSchema, placeWords } from "./element-place.ts";
 import { reasonText } from "./non-finite.ts";
-import { short } from "./numbers.ts";
+import { apart, nearOne, short, timesOver } from "./numbers.ts";
 
 const verdict = z.enum(["clean", "suspicious", "likely", "proved", "not-judged"]);
 const count = z.number().int();
@@ -120,19 +120,20 @@ export function proofText(fault: Fault, audit: JudgedAudit): string {
   if (own === null) return "";
   if (isNonFinite(fault) && own.nonFinite.first >= 0) {
     const where = placeWords(elementPlace(op, own.nonFinite.first, audit.trace.manifest));
-    return `${own.nonFinite.unexplained} of ${own.count} elements are not finite although its inputs are and the right values are in range; the first at ${where}`;
+    return `${own.nonFinite.unexplained} of ${own.count} elements ${own.nonFinite.unexplained === 1 ? "is" : "are"} not finite although inputs and right values are; the first at ${where}`;
   }
   const relative = `off by relL2 ${short(own.relL2)} where rounding explains ${short(own.likely)}`;
   if (verdict === "proved" && own.at !== null) {
     const where = placeWords(elementPlace(op, own.at.index, audit.trace.manifest));
-    return `${relative}; at ${where} it gave ${short(own.at.actual)} for ${short(own.at.expected)}, ${times(own.worstShare)} what any right computation may be off by`;
+    const [gave, right] = apart(own.at.actual, own.at.expected);
+    return `${relative}; at ${where} it gave ${gave} for ${right}, ${times(own.worstShare)} what any right computation may be off by`;
   }
   return verdictOf(op) === "likely"
-    ? `${relative}; all elements are scaled alike, by ${short(1 + own.factor.value)}, ${times(Math.abs(own.factor.value) / own.factor.allowed)} what rounding explains of that`
+    ? `${relative}; all elements are scaled alike, by ${nearOne(1 + own.factor.value)}, ${times(Math.abs(own.factor.value) / own.factor.allowed)} what rounding explains of that`
     : `${relative}; ${own.beyondLikely} of ${own.count} elements are beyond what independent roundings explain, and a known bug reproduces the output`;
 }
 
-const times = (share: number) => (Number.isFinite(share) ? `${Number(share.toPrecision(2))} times` : "beyond");
+const times = (share: number) => (Number.isFinite(share) ? `${timesOver(share)} times` : "beyond");
 
 /** One sentence about one op at fault. */
 export function faultSentence(fault: Fault): string {

@@ -60,7 +60,11 @@ export function nonFiniteLines({ nonFinite }: JudgedAudit): string[] {
 }
 
 const more = ({ length }: readonly Fault[]) =>
-  length > 1 ? `; and ${length - 1} more op${length > 2 ? "s" : ""} by itself` : "";
+  length < 2
+    ? ""
+    : length === 2
+      ? "; and 1 more op is wrong by itself"
+      : `; and ${length - 1} more ops are wrong by themselves`;
 
 /** Each op at fault: what proves it, its cause, the shape of its error. */
 export function faultLines(audit: JudgedAudit): string[] {

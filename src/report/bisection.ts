@@ -1,7 +1,7 @@
 /** A bisection in words and as JSON: what was found, by which proof, and what this run could not have shown. */
 import { z } from "zod";
 import { type Bisection, findingOf, isAllClean, referenceFault } from "../compare/bisection.ts";
-import { faultLines, nonFiniteLines } from "./audit.ts";
+import { auditVerdictLine, faultLines, nonFiniteLines } from "./audit.ts";
 import { auditJson, auditSchema, faultSentence, firstFault, proofText } from "./audit-facts.ts";
 import { blindSpotsText } from "./blind-spots.ts";
 import { colors } from "./colors.ts";
@@ -88,14 +88,21 @@ export function bisectionText(bisection: Bisection): string {
   return [
     isMatch
       ? (compared.split("\n")[0] ?? "")
-      : `${colors.red(colors.bold("divergent"))}: ${bisectionSentence(bisection)}`,
+      : audit !== null && findingOf(bisection) === "own-fault"
+        ? auditVerdictLine(audit)
+        : `${colors.red(colors.bold("divergent"))}: ${bisectionSentence(bisection)}`,
     ...(determinism === null ? [] : [`determinism: ${determinism.verdict}`]),
     ...(audited === null ? [] : [audited]),
     ...(audit === null || audit.faults.length === 0 ? [] : ["", ...nonFiniteLines(audit), ...faultLines(audit)]),
     ...(referenceAudit === null || referenceAudit.faults.length === 0
       ? []
       : ["", "in the reference:", ...faultLines(referenceAudit)]),
-    ...diagnoses.flatMap((each) => [`${each.tap}:`, ...diagnosisLines(each).map((line) => `   ${line}`)]),
+    ...(diagnoses.length > 0 && audit === null ? [""] : []),
+    ...diagnoses.flatMap((each) => [
+      `${colors.red(">>")} ${each.tap}`,
+      ...diagnosisLines(each).map((line) => `   ${line}`),
+    ]),
+    ...(diagnoses.length > 0 ? [""] : []),
     ...(isMatch ? [] : [colors.bold(`comparison: ${comparison.verdict}`)]),
     ...rest,
     ...(blindSpots.some(({ everywhere }) => everywhere) ? [blindSpotsText(blindSpots)] : []),

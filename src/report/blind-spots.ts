@@ -19,7 +19,7 @@ const WHY: Readonly<Record<Reason, (facts: Facts) => string>> = {
   "same-angles": (f) => `up to position ${f.position} the angles differ by ${number(f, "difference")} at most`,
   "statistics-only": () => "statistics alone do not see a permutation within a row",
   "f16-run": () => "outputs are stored as f16 anyway",
-  "no-bos-first": (f) => `the prompt is not BOS ${f.bos} and another token`,
+  "no-bos-first": (f) => `the prompt does not begin with BOS, token ${f.bos}, and another`,
   "not-known": (f) => `nothing is known of ${f.of}`,
   "no-bos": () => "the model has no BOS",
   "no-op": () => "the pass has no such op",
@@ -54,6 +54,8 @@ const OTHERWISE: Partial<Readonly<Record<Reason, string>>> = {
   "one-block": "a model with longer rows",
   "no-op": "a pass over more layers: --layers",
   "one-layer": "a pass over more layers: --layers, or a deeper model",
+  "scores-small": "a prompt with larger scores; none is known",
+  "values-small": "a prompt with larger values; none is known",
   "not-known": "the trace of this run, which knows its values",
 };
 

@@ -64,7 +64,7 @@ export function causePhrase({ causes }: Diagnosis): string | null {
   if (isFit(best)) return `${best.what} (${id}; no bug of the catalogue gives this)`;
   return ties.length === 0
     ? `${best.what} (${id})`
-    : `${best.what} (${id}), or as well ${ties.map(({ hypothesis }) => hypothesis).join(", ")}`;
+    : `${best.what} (${id}), or equally ${ties.map(({ hypothesis }) => hypothesis).join(", ")}`;
 }
 
 /** Lines below a fault: how well the cause explains it. */
@@ -73,7 +73,7 @@ export function diagnosisLines({ causes, runnerUp, correctResidual, tried, evide
   const next =
     runnerUp === null || !Number.isFinite(runnerUp.residual)
       ? ""
-      : `; nearest other: ${runnerUp.hypothesis}, ${short(runnerUp.residual)} away`;
+      : `; nearest${causes.length === 0 ? "" : " other"}: ${runnerUp.hypothesis}, ${short(runnerUp.residual)} away`;
   const right = Number.isFinite(correctResidual)
     ? `the right output is ${short(correctResidual)} away`
     : "the right output is finite elsewhere";

@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { OwnError } from "../compare/audited-op.ts";
 import type { Bundle } from "../compare/bundle-read.ts";
 import { colors } from "./colors.ts";
-import { short, visible } from "./numbers.ts";
+import { apart, nearOne, short, visible } from "./numbers.ts";
 
 /** Null stands for a number that is not finite. */
 const figure = z.number().nullable();
@@ -106,6 +106,7 @@ export function replayText(replayed: Replayed): string {
     run: `this engine (${from})`,
   };
   const { at, nonFinite, count, beyondWorst } = own;
+  const [gave, right] = at === null ? ["", ""] : apart(at.actual, at.expected);
   const places = at === null ? "" : place(at.index, shape).join(", ");
   const kinds = [
     [nonFinite.unexplained, "not finite although the inputs are"],
@@ -116,18 +117,24 @@ export function replayText(replayed: Replayed): string {
   return [
     `${colors.bold(visible(op.tap))} of step ${step} (${op.kind}, ${visible(facts.dtype)}, [${shape.join(", ")}]) of ${visible(model.file)}`,
     `  ${visible(of[output])} is ${verdict}: relative error ${short(own.relL2)}, a right computation stays within ${short(own.worst)}`,
-    ...(beyondWorst > 0 ? [`  ${beyondWorst} of ${count} elements are further off than any right computation`] : []),
+    ...(beyondWorst > 0
+      ? [
+          `  ${beyondWorst} of ${count} elements ${beyondWorst === 1 ? "is" : "are"} further off than any right computation`,
+        ]
+      : []),
     ...(own.verdict === "likely"
       ? [
-          `  all elements are scaled by ${short(1 + own.factor.value)}, roundings explain 1 +- ${short(own.factor.allowed)}`,
+          `  all elements are scaled by ${nearOne(1 + own.factor.value)}, roundings explain 1 +- ${short(own.factor.allowed)}`,
         ]
       : []),
     ...(at === null
       ? []
       : [
-          `  ${isWrong(replayed) ? "" : "nearest to its bound: "}[${places}] is ${short(at.actual)}, expected ${short(at.expected)}, may be off by ${short(at.allowed)}`,
+          `  ${isWrong(replayed) ? "" : "nearest to its bound: "}[${places}] is ${gave}, expected ${right}, may be off by ${short(at.allowed)}`,
         ]),
-    ...kinds.filter(([many]) => many > 0).map(([many, what]) => `  ${many} elements are ${what}`),
+    ...kinds
+      .filter(([many]) => many > 0)
+      .map(([many, what]) => `  ${many} element${many === 1 ? " is" : "s are"} ${what}`),
     ...(diagnosis === null || output !== "stored" ? [] : [`  diagnosis: ${visible(diagnosis)}`]),
     "",
   ].join("\n");

@@ -65,7 +65,7 @@ describe("replay", () => {
   it("NaN is never right", () => {
     const { status, stdout } = replay("bundle", "--actual", "nan.npy");
     expect(status).toBe(1);
-    expect(stdout).toContain("1 elements are not finite although the inputs are");
+    expect(stdout).toContain("1 element is not finite although the inputs are");
   });
 
   it("runs the op here, as it is and with the fault", () => {

@@ -72,7 +72,7 @@ const holdsSmall: Check = ({ op, run }) => {
   const least = Math.min(...known.map(({ leastAbs, statistics: { min, max } }) => leastAbs ?? Math.max(min, -max)));
   if (least >= LEAST) return hidden("values-large", { least, limit: LEAST });
   if (known.some(({ leastAbs }) => leastAbs === undefined)) {
-    return hidden("not-known", { of: `values below ${LEAST}` }, { full: true });
+    return hidden("not-known", { of: "values below 2^-14" }, { full: true });
   }
   return null;
 };
