@@ -97,7 +97,10 @@ async function whyNotFinite(
 ): Promise<readonly [readonly Operand[], Reason]> {
   const audited = audit.ops.find((each) => each.step === step && each.tap === node.op.tap);
   const [missing] = await missingInputs(run, step, node);
-  const why = audited?.reason ?? (missing === undefined ? null : `its input ${run.problem(missing[0], missing[1])}`);
+  // An op whose inputs are all not finite was recomputed, though nothing was left to judge.
+  const why =
+    (audited?.own == null ? audited?.reason : null) ??
+    (missing === undefined ? null : `its input ${run.problem(missing[0], missing[1])}`);
   if (why !== null) return [[], { kind: "unknown", why, certain: true }];
   const weights = new OracleWeights(model);
   const of = await opCase(model, run, step, node, (name, ids) => weights.get(name, ids));
