@@ -109,7 +109,11 @@ async function bestReading(
   const { inputs, context } = await opCase(model, run, step, node, () => matrix(0, 0));
   const other = alternative(node.op, inputs, context, arithmeticOf(dtype, run.trace.manifest.producer));
   const second = other === null ? own : ownError(other, actual, dtype);
-  return second.worstShare < own.worstShare ? second : own;
+  const isBetter =
+    own.nonFinite.unexplained !== second.nonFinite.unexplained
+      ? second.nonFinite.unexplained < own.nonFinite.unexplained
+      : second.worstShare < own.worstShare;
+  return isBetter ? second : own;
 }
 
 /** Why an op cannot be recomputed in a step, or null. */

@@ -312,7 +312,9 @@ export function alternative(
   const p = input(inputs, 0);
   const { length } = context.tokens;
   const isMasked = (i: number) => i % p.columns > context.posStart + (Math.floor(i / p.columns) % length);
-  if (!p.data.some((value, i) => value !== 0 && isMasked(i))) return null;
+  const isOpen = p.data.some((value, i) => value !== 0 && isMasked(i));
+  // A dense product takes 0 times the NaN of a later key in, too.
+  if (!isOpen && input(inputs, 1).data.every(Number.isFinite)) return null;
   return stored(
     contextOver(op, inputs, context, how, () => p.columns),
     how,
