@@ -11,7 +11,7 @@ export class TraceValues implements RunValues {
   readonly #model: Model;
   readonly #places = new Map<string, number>();
 
-  /** Throws TraceError where the trace does not say which tokens ran. */
+  /** Throws TraceError where the trace does not say which tokens ran, or names tokens that the model does not have. */
   constructor(trace: Trace, model: Model) {
     this.trace = trace;
     this.#model = model;
@@ -27,6 +27,16 @@ export class TraceValues implements RunValues {
     if (this.steps.length === 0) {
       throw new TraceError(`${trace.path}: its manifest names no tokens; import it again with the steps' tokens`);
     }
+    this.steps.forEach(({ tokens }, step) => {
+      if (tokens.length === 0) throw new TraceError(`${trace.path}: step ${step} of its manifest has no tokens`);
+      const { vocab = Number.POSITIVE_INFINITY } = model.axes(1, 1);
+      const stranger = tokens.find((id) => id >= vocab);
+      if (stranger !== undefined) {
+        throw new TraceError(
+          `${trace.path}: token ${stranger} of step ${step} is not in the vocabulary of ${vocab} of ${model.file.name}; give the model that was run`,
+        );
+      }
+    });
     for (const [index, { step, tap }] of trace.records.entries()) this.#places.set(`${step} ${tap}`, index);
   }
 

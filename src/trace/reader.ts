@@ -279,6 +279,12 @@ function indexBatch(
     const text = (name: ColumnName) => get<string>(name, row);
     const rowRms = numbers(batch, "row_rms", row);
     const start = valuesAt === null ? undefined : starts?.[row];
+    const hasValues = numbers(batch, "values", row) !== null;
+    const [held, count] = [Number(starts?.[row + 1]) - Number(starts?.[row]), number("count")];
+    // Values are read by count: a row that holds another number of them would be read into its neighbour's.
+    if (hasValues && held !== count) {
+      throw new TraceError(`${text("tap")} of step ${number("step")} holds ${held} values, its count says ${count}`);
+    }
     content.places.push({ batch: index, row, valuesAt: start === undefined ? null : (valuesAt ?? 0) + 4 * start });
     content.records.push({
       seq: number("seq"),
@@ -308,7 +314,7 @@ function indexBatch(
       hash: get<bigint>("hash", row),
       elapsedUs: get<number | null>("elapsed_us", row),
       hasSketch: (numbers(batch, "sketch", row)?.length ?? 0) > 0,
-      hasValues: numbers(batch, "values", row) !== null,
+      hasValues,
     });
   }
 }

@@ -98,6 +98,13 @@ it("NaN from above accuses no softmax, and a tensor of NaN is no copy of another
   expect(faults.map(({ tap, diagnosis }) => [tap, diagnosis?.causes])).toEqual([["blk.1.ffn_down", []]]);
 });
 
+it("steps without tokens and tokens that the model does not have are refused", async () => {
+  const { model, clean } = await embedded();
+  const records = flat(clean);
+  await expect(judged(model, records, STEPS.with(1, []))).rejects.toThrow("step 1 of its manifest has no tokens");
+  await expect(judged(model, records, STEPS.with(1, [9999999]))).rejects.toThrow("token 9999999 of step 1 is not in");
+});
+
 it("a fault of the reference is its own, also where it led to other tokens, or the judged run has no values", async () => {
   const bench = await embedded();
   const faulty = await traceFrom(flat(await bench.run("rope.pairing@blk.2.q_rope")), STEPS);

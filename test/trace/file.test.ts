@@ -11,6 +11,7 @@ import { type Manifest, type RecordPlan, recordFromValues, type TraceRecord } fr
 import { TraceWriter, vocabularyOf } from "../../src/trace/writer.ts";
 import { cached } from "../support/cache.ts";
 import { normals } from "../support/random.ts";
+import { recordOf, traceFrom } from "../support/traces.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "faultline-trace-"));
 
@@ -178,4 +179,16 @@ describe("law: read after write is the identity", () => {
       { numRuns: 30 },
     );
   });
+});
+
+it("a record that holds another number of values than its count says is refused: reading on would give its neighbour's", async () => {
+  const record = (tap: string) => recordOf(tap, "token embd", [7, 767], new Float32Array(7 * 767).fill(1));
+  const { path } = await traceFrom([record("embed")], [[1, 2, 3, 4, 5, 6, 7]]);
+  const bytes = readFileSync(path);
+  const end = Buffer.alloc(4);
+  end.writeUInt32LE(7 * 767);
+  // The last place of that number is the end of the values' list.
+  bytes.writeUInt32LE(7 * 766, bytes.lastIndexOf(end));
+  writeFileSync(path, bytes);
+  await expect(Trace.open(path)).rejects.toThrow("embed of step 0 holds 5362 values, its count says 5369");
 });
