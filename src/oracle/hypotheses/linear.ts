@@ -123,10 +123,12 @@ export const LINEAR: readonly Hypothesis[] = family("linear", { kinds: ["linear"
       const tail = fromColumn(expected, first);
       const inTail = tail.flatMap((is, i) => (is ? [i] : []));
       if (!isTail(expected, first)) return [];
+      // Memory that was never written may hold zeros: then nothing is open, and no one can tell it from rows set to 0.
+      const isZero = inTail.every((i) => actual.data[i] === 0);
       // Old values are wrong ones nearly everywhere.
       if (inTail.filter((i) => wrong[i]).length < 0.9 * inTail.length) return [];
       const output = patched(expected, tail, (i) => actual.data[i] as number);
-      return [{ output, parameter: tailNamed(op, first), free: inTail.length }];
+      return [{ output, parameter: tailNamed(op, first), free: isZero ? 0 : inTail.length }];
     },
   },
   "row-zero-repeated": {
