@@ -64,6 +64,20 @@ const isTail = ({ columns }: Matrix, first: number) => first < columns && column
 const fromColumn = ({ rows, columns }: Matrix, first: number) =>
   Array.from({ length: rows * columns }, (_, i) => i % columns >= first);
 
+/** The last columns of every row 0. */
+function zeroTail(op: OpCase, { expected, actual }: Seen): readonly Prediction[] {
+  const firsts =
+    actual === null
+      ? TILES.map((tile) => expected.columns - tile)
+      : [firstOfTail(expected, (i) => actual.data[i] === 0)];
+  return firsts
+    .filter((first) => isTail(expected, first))
+    .map((first) => ({
+      output: patched(expected, fromColumn(expected, first), () => 0),
+      parameter: tailNamed(op, first),
+    }));
+}
+
 export const LINEAR: readonly Hypothesis[] = family("linear", { kinds: ["linear"] } as const, {
   transposed: { what: "made with the transposed weight", whole: true, predict: transposed },
   "neighbour-layer": {
@@ -98,23 +112,13 @@ export const LINEAR: readonly Hypothesis[] = family("linear", { kinds: ["linear"
   "k-tile-dropped": { what: "one tile of the products of each sum left out", predict: tileDropped },
   "rows-tail-zero": {
     what: "its last output rows never computed, 0 instead",
-    predict: (op, { expected, actual }) => {
-      const firsts =
-        actual === null
-          ? TILES.map((tile) => expected.columns - tile)
-          : [firstOfTail(expected, (i) => actual.data[i] === 0)];
-      return firsts
-        .filter((first) => isTail(expected, first))
-        .map((first) => ({
-          output: patched(expected, fromColumn(expected, first), () => 0),
-          parameter: tailNamed(op, first),
-        }));
-    },
+    predict: zeroTail,
   },
   "rows-tail-stale": {
     what: "its last output rows never computed, what the memory held instead",
     predict: (op, { expected, actual }) => {
-      if (actual === null) return [];
+      // From a sketch only memory that was never written can be told: zeros.
+      if (actual === null) return zeroTail(op, { expected, actual });
       const wrong = wrongElements(expected, actual);
       const first = wrong.reduce(
         (least, is, i) => (is ? Math.min(least, i % expected.columns) : least),
