@@ -2,7 +2,7 @@
 import { layerOfTap, nameInLayer } from "../../trace/taps.ts";
 import type { OpCase } from "../op-case.ts";
 import { type Matrix, matrix } from "../ops.ts";
-import { family, type Hypothesis, type Prediction } from "./hypothesis.ts";
+import { family, type Hypothesis, type Prediction, type Seen } from "./hypothesis.ts";
 import { tailDropped, tileDropped } from "./linear-tiles.ts";
 import { evaluated, input, patched, predicted, withRows, wrongElements } from "./values.ts";
 
