@@ -82,6 +82,12 @@ async function fromValues(model: Model, trace: Trace, { tap, quiet }: Options): 
     const wants = tap === undefined ? {} : { wants: tapMatcher([tap]) };
     const audit = await auditTrace(model, trace, { ...wants, progress: (done, total) => bar.update(done, total) });
     const { faults } = await diagnoseAudit(model, trace, audit);
+    const unjudged = audit.counts["not-judged"];
+    bar.stop();
+    if (unjudged > 0)
+      process.stderr.write(
+        `note: ${unjudged} of ${audit.ops.length} ops could not be judged; faultline audit says why\n`,
+      );
     return faults.map(({ tap: at, step, diagnosis }) => ({ tap: at, step, evidence: "values", diagnosis }));
   } finally {
     bar.stop();
