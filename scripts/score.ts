@@ -15,7 +15,7 @@ const { values } = parseArgs({
     models: { type: "string", default: "embedded,smollm2" },
     sites: { type: "string", default: SITES.join(",") },
     faults: { type: "string" },
-    /** Results are added to this file, and those in it count too: for a run in several parts. */
+    /** Each result is added to this file, and those in it are not taken again: for a run in several parts. */
     keep: { type: "string" },
     output: { type: "string", default: "docs/localisation.md" },
   },
@@ -41,8 +41,8 @@ const RUNS = {
 
 let all: Score = { rows: [], clean: [], left: [] };
 if (values.keep !== undefined && existsSync(values.keep)) all = JSON.parse(readFileSync(values.keep, "utf8")) as Score;
-const add = (more: Score) => {
-  all = { rows: [...all.rows, ...more.rows], clean: [...all.clean, ...more.clean], left: [...all.left, ...more.left] };
+const keep = (next: Score) => {
+  all = next;
   if (values.keep !== undefined) writeFileSync(values.keep, JSON.stringify(all));
 };
 
@@ -51,17 +51,21 @@ for (const name of values.models.split(",").filter((each) => each !== "")) {
   const run = Object.entries(RUNS).find(([model]) => model === name)?.[1];
   if (run === undefined) throw new Error(`--models ${name}: there are ${Object.keys(RUNS).join(", ")}`);
   for (const follow of run.follow) {
-    add(
-      await score({
-        ...{ name, path: run.path, tokens: { prompt: run.prompt, follow }, references: run.references },
-        sites: values.sites.split(",").filter(isSite),
-        ...(values.faults === undefined ? {} : { ids: new RegExp(values.faults) }),
-        onRow: ({ fault, outcomes }, done, total) => {
-          const said = Object.entries(outcomes).map(([by, { place, cause }]) => `${by} ${place} ${cause ?? ""}`);
-          process.stderr.write(`${name} ${done}/${total} ${fault}: ${said.join("; ")}\n`);
-        },
-      }),
-    );
+    const steps = follow.length;
+    const { clean, left } = await score({
+      ...{ name, path: run.path, tokens: { prompt: run.prompt, follow }, references: run.references },
+      sites: values.sites.split(",").filter(isSite),
+      ...(values.faults === undefined ? {} : { ids: new RegExp(values.faults) }),
+      isKnown: (site, fault) =>
+        all.rows.some((row) => row.model === name && row.steps === steps && row.site === site && row.fault === fault),
+      onRow: (row, done, total) => {
+        keep({ ...all, rows: [...all.rows, row] });
+        const said = Object.entries(row.outcomes).map(([by, { place, cause }]) => `${by} ${place} ${cause ?? ""}`);
+        process.stderr.write(`${name} ${done}/${total} ${row.fault}: ${said.join("; ")}\n`);
+      },
+    });
+    const others = all.clean.filter((row) => row.model !== name || row.steps !== steps);
+    keep({ rows: all.rows, clean: [...others, ...clean], left: [...new Set([...all.left, ...left])] });
   }
 }
 writeFileSync(values.output, localisationPage(all, new Date().toISOString().slice(0, 10)));

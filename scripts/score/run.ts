@@ -23,6 +23,7 @@ export interface Row {
 /** A clean run, and how it was judged: false alarms. */
 export interface CleanRow {
   readonly model: string;
+  readonly steps: number;
   readonly run: string;
   readonly by: string;
   readonly alarms: number;
@@ -42,27 +43,41 @@ export interface ScoreOptions {
   readonly sites: readonly Site[];
   readonly references: readonly ("llamacpp" | "onnx")[];
   readonly ids?: RegExp;
+  /** True for what was planted and judged before. */
+  readonly isKnown?: (site: Site, fault: string) => boolean;
   readonly onRow?: (row: Row, done: number, total: number) => void;
 }
 
-export async function score({ name, path, tokens, sites, references, ids, onRow }: ScoreOptions): Promise<Score> {
+export async function score({
+  name,
+  path,
+  tokens,
+  sites,
+  references,
+  ids,
+  isKnown,
+  onRow,
+}: ScoreOptions): Promise<Score> {
   const bench = await ScoreBench.open(path, tokens);
   try {
     const { model } = bench;
     const order = model.graph.map(({ op }) => op.tap);
     const all = casesOf(model, sites);
-    const cases = all.cases.filter(({ id }) => ids?.test(id) ?? true);
+    const cases = all.cases
+      .filter(({ id }) => ids?.test(id) ?? true)
+      .filter(({ site, fault }) => isKnown?.(site, fault.text) !== true);
+    const steps = tokens.follow.length;
     const clean = await bench.engine("clean", []);
     const known = [];
     for (const reference of references) known.push({ name: reference, trace: await bench.reference(reference) });
     const cleanRows: CleanRow[] = [];
     for (const { name: run, trace } of [{ name: "engine", trace: clean }, ...known]) {
       const { faults, ops } = await auditOf(model, trace);
-      cleanRows.push({ model: name, run, by: "audit", alarms: faults.length, judged: ops.length });
+      cleanRows.push({ model: name, steps, run, by: "audit", alarms: faults.length, judged: ops.length });
       if (run === "engine") continue;
       const { ops: compared } = await compareTraces(trace, clean);
       const alarms = compared.filter(({ isOrigin }) => isOrigin).length;
-      cleanRows.push({ model: name, run: "engine", by: `${run} full`, alarms, judged: compared.length });
+      cleanRows.push({ model: name, steps, run: "engine", by: `${run} full`, alarms, judged: compared.length });
     }
     const rows: Row[] = [];
     for (const { id, tap, site, fault } of cases) {
@@ -84,7 +99,7 @@ export async function score({ name, path, tokens, sites, references, ids, onRow 
       }
       const blind = (await spotsOf(model, faulty)).filter((spot) => spot.id === id);
       const saidBlind = blind.some(({ everywhere, taps }) => everywhere || taps.includes(tap));
-      const row = { model: name, site, steps: tokens.follow.length, fault: fault.text, outcomes, saidBlind };
+      const row = { model: name, site, steps, fault: fault.text, outcomes, saidBlind };
       rows.push(row);
       onRow?.(row, rows.length, cases.length);
       await bench.drop(faulty, ...less);
