@@ -2,7 +2,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
-import { bundleOf } from "../compare/bundle-write.ts";
+import { bundleOf, checkFree } from "../compare/bundle-write.ts";
 import type { JudgedAudit } from "../compare/judged-audit.ts";
 import { TraceValues } from "../compare/run-values.ts";
 import type { Model } from "../model/model.ts";
@@ -59,6 +59,7 @@ export function addAudit(program: Command): void {
         return trace;
       };
       try {
+        if (options.bundle !== undefined) checkFree(options.bundle);
         const trace = await openTrace(path);
         const model = await modelOf(trace, options.model);
         try {

@@ -141,7 +141,7 @@ function writeBundle(folder: string, facts: BundleFacts, files: readonly BundleF
 }
 
 /** Throws InputError where the folder holds something, or an earlier write was broken off. */
-function checkFree(folder: string): void {
+export function checkFree(folder: string): void {
   if (existsSync(`${folder}.partial`)) {
     throw new InputError(`${folder}.partial: left by a write that was broken off; remove it`);
   }

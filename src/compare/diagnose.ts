@@ -35,6 +35,8 @@ export interface Candidate {
   readonly residual: number;
   /** Elements that it takes as they are, for the bug does not say what they hold. */
   readonly free: number;
+  /** A step where it does not give what the op gave, though it does in the one looked at first; else null. */
+  readonly contradictedBy: number | null;
 }
 
 export interface Diagnosis {
@@ -42,7 +44,7 @@ export interface Diagnosis {
   readonly step: number;
   /** What reproduces the output: one, several that do equally, or none (unknown). Plain fits only where nothing else does. */
   readonly causes: readonly Candidate[];
-  /** The nearest that does not reproduce it, or reproduces it less well. */
+  /** The nearest that does not reproduce it, or reproduces it less well; null where none is nearer than the right output. */
   readonly runnerUp: Candidate | null;
   /** Distance of what the op gave from what it should have given. */
   readonly correctResidual: number;
@@ -94,7 +96,9 @@ export async function diagnose(
   const failing: Candidate[] = [];
   for (const { candidate, hypothesis, best } of candidates) {
     const elsewhere = reproduces(best, first) ? await worstElsewhere(hypothesis, others) : null;
-    if (elsewhere === null || elsewhere.contradicts) failing.push(candidate);
+    if (elsewhere === null) failing.push(candidate);
+    else if (elsewhere.contradictedBy !== null)
+      failing.push({ ...candidate, contradictedBy: elsewhere.contradictedBy });
     else fitting.push({ ...candidate, residual: Math.max(candidate.residual, elsewhere.residual) });
   }
   // What says all elements comes before what leaves some open, a bug of the catalogue before a plain fit. Memory that holds another
@@ -117,7 +121,10 @@ export async function diagnose(
     tap: op.tap,
     step: first.op.step,
     causes,
-    runnerUp: [...fitting, ...failing].find((each) => !causes.includes(each) && !isFit(each)) ?? null,
+    runnerUp:
+      [...fitting, ...failing].find(
+        (each) => !causes.includes(each) && !isFit(each) && each.residual < correctResidual,
+      ) ?? null,
     correctResidual,
     tolerance: first.tolerance,
     evidence: first.actual === null ? "sketch" : "values",
@@ -133,6 +140,7 @@ const named = ({ id, what }: Hypothesis, { parameter, free }: Prediction) => ({
   what,
   parameter: parameter ?? null,
   free: free ?? 0,
+  contradictedBy: null,
 });
 
 /** The prediction that comes nearest to what the op gave. */
@@ -163,10 +171,11 @@ async function worstElsewhere(hypothesis: Hypothesis, others: readonly Evidence[
   for (const each of others) {
     const best = await bestPrediction(hypothesis, each, true);
     const here = best?.residual ?? distance(each.expected, each);
-    if (here > Math.max(each.tolerance, best?.prediction.slack ?? 0)) return { residual: here, contradicts: true };
+    if (here > Math.max(each.tolerance, best?.prediction.slack ?? 0))
+      return { residual: here, contradictedBy: each.op.step };
     if (each.isFault) residual = Math.max(residual, here);
   }
-  return { residual, contradicts: false };
+  return { residual, contradictedBy: null };
 }
 
 /** Relative L2 distance of an output from what the op gave; infinite where one is finite and the other is not. */

@@ -4,6 +4,11 @@ import type { Manifest } from "../trace/record.ts";
 /** Unit roundoff 2^-p of formats with p bits of significand. */
 export const UNIT: Readonly<Record<string, number>> = { f64: 2 ** -53, f32: 2 ** -24, f16: 2 ** -11, bf16: 2 ** -8 };
 export const SINGLE = 2 ** -24;
+/** The same formats as numpy, PyTorch and engines' options spell them. */
+const SPELLED: Readonly<Record<string, string>> = {
+  ...{ half: "f16", fp16: "f16", float16: "f16" },
+  ...{ bfloat16: "bf16", fp32: "f32", float: "f32", float32: "f32", fp64: "f64", double: "f64", float64: "f64" },
+};
 
 /** Blocks in which activations are quantised to 8 bits before a product, as ggml does beside quantised weights. */
 export interface ActivationBlocks {
@@ -45,12 +50,16 @@ export const BLOCKS_OF_32 = "blocks of 32, in order";
 
 /**
  * What a record's dtype and its producer's settings declare: `kv` (or `kv_dtype`) f16 | bf16 | f32, `accumulate` f16 | bf16 | f32,
- * `sum_order`, `weights` "decoded", `inputs` "stored", `between` "f32", `rope_table`, `exact`. What is not declared is taken at its widest.
+ * `sum_order`, `weights` "decoded", `inputs` "stored", `between` "f32", `rope_table`, `exact`. Formats may be spelt as PyTorch does (`float16`).
+ * What is not declared is taken at its widest.
  */
 export function arithmeticOf(dtype: string, { name, settings }: Manifest["producer"]): Arithmetic {
   const isF64 = dtype === "f64";
   const store = dtype === "f16" || dtype === "bf16" ? dtype : "f32";
-  const unitOf = (setting: unknown) => UNIT[String(setting)] ?? SINGLE;
+  const unitOf = (setting: unknown) => {
+    const name = String(setting).toLowerCase();
+    return UNIT[SPELLED[name] ?? name] ?? SINGLE;
+  };
   const cache = unitOf(settings.kv ?? settings.kv_dtype);
   const isOwn = settings.sum_order === BLOCKS_OF_32;
   const decodes = DECODING.includes(name.toLowerCase()) || settings.weights === "decoded" || settings.exact === true;

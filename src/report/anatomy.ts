@@ -12,8 +12,13 @@ import { nearOne, short } from "./numbers.ts";
 
 const percent = (share: number) => `${Number((100 * share).toPrecision(3))} %`;
 
-/** One line a fact, the most telling first. Empty where the error has no shape. */
-export function anatomyText({ facts }: Anatomy): string[] {
+/** One line a fact, the most telling first; one that says how many elements are off where the error has no shape. */
+export function anatomyText({ facts, wrong, count }: Anatomy): string[] {
+  if (facts.length === 0) {
+    return [
+      `${wrong} of ${count} elements are off by more than rounding explains, without a pattern of places or values`,
+    ];
+  }
   const [place] = facts.filter((fact): fact is PlaceFact => "part" in fact);
   const constant = facts.find((fact): fact is ValueFact => fact.kind === "constant");
   // A place that all holds one number is one sentence.

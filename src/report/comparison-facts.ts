@@ -138,10 +138,13 @@ export function first(comparison: Comparison): First | null {
   const origin = ops.find((op) => op.isOrigin);
   // A token chosen after an op went wrong is what the op led to.
   if (tokens.difference !== null && (origin === undefined || origin.step >= tokenStep)) {
-    const { position, expectedPiece, actualPiece } = tokens.difference;
+    const { position, expected, actual, expectedPiece, actualPiece } = tokens.difference;
     const cause = tokenCause(tokens);
-    const side = (piece: string | null) => (piece === null ? "the end" : `"${visible(piece)}"`);
-    const sentence = `the tokens differ at position ${position}: expected ${side(expectedPiece)}, actual ${side(actualPiece)}; ${tokenStep > 0 ? "no op before it is beyond its budget, so the choice lay within rounding or the samplers differ" : "what is computed after it must differ too"}${cause === null ? "" : `; ${cause.what} (${cause.hypothesis})`}`;
+    // Two ids may have one piece.
+    const id = (of: number | null) => (expectedPiece === actualPiece ? `${of} ` : "");
+    const side = (of: number | null, piece: string | null) =>
+      piece === null ? "the end" : `${id(of)}"${visible(piece)}"`;
+    const sentence = `the tokens differ at position ${position}: expected ${side(expected, expectedPiece)}, actual ${side(actual, actualPiece)}; ${tokenStep > 0 ? "no op before it is beyond its budget, so the choice lay within rounding or the samplers differ" : "what is computed after it must differ too"}${cause === null ? "" : `; ${cause.what} (${cause.hypothesis})`}`;
 
     return { step: tokenStep, tap: "tokens", op: "tokens", kind: "token", ...none, sentence };
   }

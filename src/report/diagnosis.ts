@@ -8,6 +8,8 @@ const candidateSchema = z.object({
   what: z.string(),
   parameter: z.string().nullable(),
   residual: z.number().nullable(),
+  /** A step that speaks against it. */
+  contradictedBy: z.number().int().nullable(),
 });
 
 export const diagnosisSchema = z.object({
@@ -30,10 +32,8 @@ export const diagnosisSchema = z.object({
 });
 
 const finite = (value: number) => (Number.isFinite(value) ? value : null);
-const candidate = ({ hypothesis, what, parameter, residual }: Candidate) => ({
-  hypothesis,
-  what,
-  parameter,
+const candidate = ({ hypothesis, what, parameter, residual, contradictedBy }: Candidate) => ({
+  ...{ hypothesis, what, parameter, contradictedBy },
   residual: finite(residual),
 });
 
@@ -73,7 +73,7 @@ export function diagnosisLines({ causes, runnerUp, correctResidual, tried, evide
   const next =
     runnerUp === null || !Number.isFinite(runnerUp.residual)
       ? ""
-      : `; nearest${causes.length === 0 ? "" : " other"}: ${runnerUp.hypothesis}, ${short(runnerUp.residual)} away`;
+      : `; nearest${causes.length === 0 ? "" : " other"}: ${runnerUp.hypothesis}, ${short(runnerUp.residual)} away${runnerUp.contradictedBy === null ? "" : `, but not what step ${runnerUp.contradictedBy} shows`}`;
   const right = Number.isFinite(correctResidual)
     ? `the right output is ${short(correctResidual)} away`
     : "the right output is finite elsewhere";

@@ -35,6 +35,8 @@ function scaled(op: OpCase, factor: (row: Row) => number, gain = gainOf(op)): Ma
 
 const withEps = (op: OpCase, eps: number) => scaled(op, (row) => 1 / Math.sqrt(row.meanSquare + eps));
 
+const epsNamed = (op: OpCase, eps: number) => `eps ${brief(eps)}, the file's is ${brief(epsOf(op))}`;
+
 /** Of model files, and of programs that do not read them. */
 const USUAL_EPS = [1e-6, 1e-5, 0, 1e-12, 1e-8, 1e-4, 1e-3];
 const differs = (a: number, b: number) => Math.abs(a - b) > 1e-3 * Math.max(a, b);
@@ -82,7 +84,7 @@ function otherEps(op: OpCase, { actual, confirming = false }: Seen): readonly Pr
   const estimated = actual === null ? null : estimatedEps(op, actual, confirming);
   const tried = actual === null ? USUAL_EPS.filter((eps) => differs(eps, own)) : estimated === null ? [] : [estimated];
   return tried.map((eps) => {
-    const prediction = { output: withEps(op, eps), parameter: `eps ${brief(eps)}` };
+    const prediction = { output: withEps(op, eps), parameter: epsNamed(op, eps) };
     // An unusual epsilon is a number that the output itself gave.
     return USUAL_EPS.includes(eps) ? prediction : { ...prediction, free: 1 };
   });
@@ -108,7 +110,7 @@ export const NORM: readonly Hypothesis[] = family("norm", { kinds: ["rms_norm"] 
       const tried = [own, ...USUAL_EPS.slice(0, 2).filter((eps) => differs(eps, own))];
       return tried.map((eps) => ({
         output: scaled(op, (row) => 1 / (Math.sqrt(row.meanSquare) + eps)),
-        parameter: `eps ${brief(eps)}`,
+        parameter: epsNamed(op, eps),
       }));
     },
   },

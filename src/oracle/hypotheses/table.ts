@@ -16,6 +16,7 @@ import { PRECISION } from "./precision.ts";
 import { QUANT } from "./quant.ts";
 import { RESIDUAL } from "./residual.ts";
 import { ROPE } from "./rope.ts";
+import { SHORT_CACHE } from "./short-cache.ts";
 import { distance } from "./values.ts";
 
 /** Closer to the expected output than any number of f32 roundings could tell, even of one common factor. */
@@ -31,8 +32,8 @@ const telling = (hypothesis: Hypothesis): Hypothesis => ({
 });
 
 export const HYPOTHESES: readonly Hypothesis[] = [
-  ...[...EMBED, ...NORM, ...LINEAR, ...HALF_SUMS, ...QUANT, ...ROPE, ...ATTENTION, ...KV, ...ACTIVATION, ...RESIDUAL],
-  ...[...HEAD, ...MEMORY, ...PRECISION, ...FITS],
+  ...[...EMBED, ...NORM, ...LINEAR, ...HALF_SUMS, ...QUANT, ...ROPE, ...ATTENTION, ...KV, ...ACTIVATION],
+  ...[...SHORT_CACHE, ...RESIDUAL, ...HEAD, ...MEMORY, ...PRECISION, ...FITS],
 ].map(telling);
 
 /** Those that can befall an op. */
