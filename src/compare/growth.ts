@@ -15,6 +15,10 @@ export interface GrowthRow {
   readonly growth: number | null;
   /** RMS less that of the row before; null in the first row, and where either is not known. */
   readonly increment: number | null;
+  /** Mean less that of the row before; null as above. */
+  readonly drift: number | null;
+  /** True if the mean has another sign than in the row before. */
+  readonly flips: boolean;
   readonly nonFinite: number;
 }
 
@@ -28,21 +32,53 @@ export function growthTable(records: readonly RecordSummary[], step: number): Gr
   );
   const rmsOf = (record: RecordSummary | undefined) =>
     record === undefined ? null : knownStatistic("rms", record.statistics);
+  const meanOf = (record: RecordSummary | undefined) =>
+    record === undefined ? null : knownStatistic("mean", record.statistics);
   const first = rmsOf(stream.find((record) => record.layer !== null));
   return stream.map((record, i) => {
     const { nanCount, infCount } = record.statistics;
-    const [rms, before] = [rmsOf(record), rmsOf(stream[i - 1])];
     const isStream = record.tap === "embed" || record.layer !== null;
+    const last = isStream ? stream[i - 1] : undefined;
+    const [rms, before] = [rmsOf(record), rmsOf(last)];
+    const [mean, meanBefore] = [meanOf(record), meanOf(last)];
     return {
       tap: record.tap,
       layer: record.layer,
       rms,
       maxAbs: knownStatistic("maxAbs", record.statistics),
-      mean: knownStatistic("mean", record.statistics),
+      mean,
       growth: first === null || rms === null || record.layer === null ? null : rms / first,
-      increment: before === null || rms === null || !isStream ? null : rms - before,
+      increment: before === null || rms === null ? null : rms - before,
+      drift: meanBefore === null || mean === null ? null : mean - meanBefore,
+      flips: mean !== null && meanBefore !== null && mean * meanBefore < 0,
       nonFinite: nanCount + infCount,
     };
+  });
+}
+
+/** A tap's RMS beside that of a reference. */
+export interface RmsPair {
+  readonly tap: string;
+  /** Of the trace and of the reference; null where it is not known or the reference lacks the tap. */
+  readonly rms: number | null;
+  readonly reference: number | null;
+  /** rms / reference; null where one is not known, or both are 0. */
+  readonly ratio: number | null;
+}
+
+/** Records of one step beside the reference's records of the same taps. */
+export function rmsPairs(
+  records: readonly Pick<RecordSummary, "tap" | "statistics">[],
+  reference: readonly RecordSummary[],
+  step: number,
+): RmsPair[] {
+  const theirs = new Map(reference.filter((record) => record.step === step).map((record) => [record.tap, record]));
+  return records.map(({ tap, statistics }) => {
+    const other = theirs.get(tap);
+    const rms = knownStatistic("rms", statistics);
+    const beside = other === undefined ? null : knownStatistic("rms", other.statistics);
+    const ratio = rms === null || beside === null || (rms === 0 && beside === 0) ? null : rms / beside;
+    return { tap, rms, reference: beside, ratio };
   });
 }
 

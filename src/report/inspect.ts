@@ -6,7 +6,9 @@ import type { RecordSummary } from "../trace/reader.ts";
 import type { Manifest } from "../trace/record.ts";
 import { knownStatistic } from "../trace/statistics.ts";
 import { colors } from "./colors.ts";
+import { isInStream, type Versus, versusJson, versusSchema, versusText } from "./inspect-vs.ts";
 import { figure, short, visible } from "./numbers.ts";
+import { scaleOf, sparkline } from "./sparkline.ts";
 import { table } from "./table.ts";
 
 export interface InspectFacts {
@@ -18,6 +20,8 @@ export interface InspectFacts {
   readonly step: number;
   readonly growth: readonly GrowthRow[];
   readonly taps: readonly RecordSummary[];
+  /** Null without a reference. */
+  readonly versus: Versus | null;
 }
 
 /** A number, or its name where JSON has none; null where it is not known. */
@@ -43,6 +47,8 @@ export const inspectSchema = z.object({
       mean: jsonNumber,
       growth: jsonNumber,
       increment: jsonNumber,
+      drift: jsonNumber,
+      sign_flip: z.boolean(),
       non_finite: z.number().int(),
     }),
   ),
@@ -65,6 +71,7 @@ export const inspectSchema = z.object({
       hash: z.string(),
     }),
   ),
+  vs: versusSchema.nullable(),
 });
 
 export function inspectJson(facts: InspectFacts): z.infer<typeof inspectSchema> {
@@ -78,7 +85,7 @@ export function inspectJson(facts: InspectFacts): z.infer<typeof inspectSchema> 
     step: facts.step,
     model: manifest.model.file,
     producer: manifest.producer.name,
-    growth: facts.growth.map(({ tap, layer, rms, maxAbs, mean, growth, increment, nonFinite }) => ({
+    growth: facts.growth.map(({ tap, layer, rms, maxAbs, mean, growth, increment, drift, flips, nonFinite }) => ({
       tap,
       layer,
       rms: jsonOf(rms),
@@ -86,6 +93,8 @@ export function inspectJson(facts: InspectFacts): z.infer<typeof inspectSchema> 
       mean: jsonOf(mean),
       growth: jsonOf(growth),
       increment: jsonOf(increment),
+      drift: jsonOf(drift),
+      sign_flip: flips,
       non_finite: nonFinite,
     })),
     taps: facts.taps.map(({ tap, op, dims, shape, statistics: s, hash }) => ({
@@ -95,11 +104,17 @@ export function inspectJson(facts: InspectFacts): z.infer<typeof inspectSchema> 
       ...{ mean: jsonOf(knownStatistic("mean", s)), rms: jsonOf(knownStatistic("rms", s)) },
       ...{ hash: hash.toString(16).padStart(16, "0") },
     })),
+    vs: facts.versus === null ? null : versusJson(facts.versus),
   });
 }
 
 export function inspectText(facts: InspectFacts): string {
-  return [header(facts), facts.taps.length > 0 ? tapTable(facts.taps) : growth(facts)].join("\n");
+  const { taps, versus } = facts;
+  return [
+    header(facts),
+    taps.length > 0 ? tapTable(taps) : growth(facts),
+    ...(versus === null ? [] : [versusText(versus, taps.length > 0)]),
+  ].join("\n");
 }
 
 function header({ path, manifest, partial, records, steps, step }: InspectFacts): string {
@@ -121,9 +136,12 @@ function growth({ growth: rows }: InspectFacts): string {
   if (rows.length === 0) return "The residual stream was not recorded; --tap '*' shows what was.\n";
   const columns = [
     { title: "tap", align: "left" as const },
-    ...["RMS", "max |x|", "mean", "growth", "increment", "NaN/Inf"].map((title) => ({ title })),
+    ...["RMS", "max |x|", "mean", "growth", "increment", "drift", "NaN/Inf"].map((title) => ({ title })),
   ];
-  return table(
+  const rms = rows.filter(({ tap }) => isInStream(tap)).map((row) => row.rms);
+  const flips = rows.filter((row) => row.flips).length;
+  const curve = `RMS from ${rows[0]?.tap} on: ${sparkline(rms)}${scaleOf(rms).isLog ? " (by its logarithm)" : ""}; the mean changes its sign ${flips === 1 ? "once" : `${flips} times`} (+-)\n\n`;
+  return `${rms.length < 3 ? "" : curve}${table(
     columns,
     rows.map((row) => [
       row.tap,
@@ -132,9 +150,10 @@ function growth({ growth: rows }: InspectFacts): string {
       figure(row.mean),
       row.growth === null ? "" : `${row.growth.toFixed(1)}x`,
       short(row.increment),
+      `${row.flips ? "+- " : ""}${short(row.drift)}`,
       row.nonFinite === 0 ? "0" : colors.red(String(row.nonFinite)),
     ]),
-  );
+  )}`;
 }
 
 function tapTable(rows: readonly RecordSummary[]): string {

@@ -1,0 +1,97 @@
+/** A trace's growth beside a reference's: both curves, their ratio, and one sentence. */
+import { z } from "zod";
+import type { Comparison } from "../compare/compare.ts";
+import type { RmsPair } from "../compare/growth.ts";
+import { layerOfTap } from "../trace/taps.ts";
+import { colors } from "./colors.ts";
+import { first } from "./comparison-facts.ts";
+import { apart, figure, nearOne } from "./numbers.ts";
+import { scaleOf, sparkline } from "./sparkline.ts";
+import { table } from "./table.ts";
+
+export interface Versus {
+  readonly path: string;
+  /** Of all steps. */
+  readonly comparison: Comparison;
+  /** Of the step that is shown: the residual stream, and the taps asked for. */
+  readonly stream: readonly RmsPair[];
+  readonly taps: readonly RmsPair[];
+}
+
+/** The residual stream itself: final_norm and logits are of other sizes. */
+export const isInStream = (tap: string) => tap === "embed" || layerOfTap(tap) !== null;
+
+const finite = (value: number | null) => (value !== null && Number.isFinite(value) ? value : null);
+const pairSchema = z.object({
+  tap: z.string(),
+  /** Null where it is not known or not finite. */
+  rms: z.number().nullable(),
+  reference: z.number().nullable(),
+  ratio: z.number().nullable(),
+});
+
+export const versusSchema = z.object({
+  trace: z.string(),
+  producer: z.string(),
+  verdict: z.enum(["match", "divergent"]),
+  /** The answer in one sentence. */
+  sentence: z.string(),
+  first: z.object({ tap: z.string(), step: z.number().int() }).nullable(),
+  growth: z.array(pairSchema),
+  taps: z.array(pairSchema),
+});
+
+export function versusJson(versus: Versus): z.infer<typeof versusSchema> {
+  const { path, comparison, stream, taps } = versus;
+  const at = first(comparison);
+  const pair = ({ tap, rms, reference, ratio }: RmsPair) => ({
+    ...{ tap, rms: finite(rms), reference: finite(reference), ratio: finite(ratio) },
+  });
+  return {
+    ...{ trace: path, producer: comparison.expected.manifest.producer.name, verdict: comparison.verdict },
+    sentence: versusSentence(versus),
+    first: at === null ? null : { tap: at.tap, step: at.step },
+    ...{ growth: stream.map(pair), taps: taps.map(pair) },
+  };
+}
+
+/** Grows as the reference does, or departs first at an op. */
+export function versusSentence({ comparison, stream }: Versus): string {
+  const ratios = stream.flatMap(({ ratio }) => finite(ratio) ?? []);
+  const [least, most] = [Math.min(...ratios), Math.max(...ratios)];
+  const alike =
+    ratios.length === 0 ? "" : `RMS ${nearOne(least)} to ${nearOne(most)} times the reference's along the stream`;
+  if (comparison.verdict === "match") {
+    return `grows as the reference does: ${alike === "" ? "" : `${alike}, and `}none of ${comparison.ops.length} ops is beyond its budget`;
+  }
+  return `departs from the reference${alike === "" ? "" : ` (${alike})`}; first: ${first(comparison)?.sentence ?? ""}`;
+}
+
+/** The sentence, both curves, and the table. */
+export function versusText(versus: Versus, wantsTaps: boolean): string {
+  const { path, comparison, stream, taps } = versus;
+  const isMatch = comparison.verdict === "match";
+  const curve = stream.filter(({ tap }) => isInStream(tap));
+  const [own, theirs] = [curve.map(({ rms }) => rms), curve.map(({ reference }) => reference)];
+  const scale = scaleOf([...own, ...theirs]);
+  const columns = [
+    { title: "tap", align: "left" as const },
+    ...["RMS", "reference", "ratio"].map((title) => ({ title })),
+  ];
+  const rows = (wantsTaps ? taps : stream).map(({ tap, rms, reference, ratio }) => [
+    tap,
+    ...(rms === null || reference === null ? [figure(rms), figure(reference)] : apart(rms, reference)),
+    ratio === null ? "" : nearOne(ratio),
+  ]);
+  return [
+    `${isMatch ? colors.green(colors.bold("match")) : colors.red(colors.bold("divergent"))}: ${versusSentence(versus)}\n`,
+    ...(curve.length < 3
+      ? []
+      : [
+          `RMS, ${curve[0]?.tap} to ${curve.at(-1)?.tap}${scale.isLog ? ", by its logarithm" : ""}`,
+          `  here       ${sparkline(own, scale)}`,
+          `  reference  ${sparkline(theirs, scale)}  ${path}\n`,
+        ]),
+    ...(rows.length === 0 ? [] : [table(columns, rows)]),
+  ].join("\n");
+}
