@@ -15,6 +15,7 @@ import { addFaults } from "./faults.ts";
 import { addGenerate } from "./generate.ts";
 import { addImport } from "./import.ts";
 import { addInspect } from "./inspect.ts";
+import { addLens } from "./lens.ts";
 import { addReference } from "./reference.ts";
 import { addReplay } from "./replay.ts";
 import { addTokens } from "./tokens.ts";
@@ -49,6 +50,7 @@ for (const add of [
   addDiagnose,
   addReplay,
   addInspect,
+  addLens,
   addDeterminism,
   addGenerate,
   addTokens,
