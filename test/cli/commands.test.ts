@@ -137,9 +137,9 @@ describe("commands", () => {
   it("every command has help with an example", () => {
     for (const command of [
       ...["bisect", "trace", "reference", "import", "compare", "inspect", "determinism"],
-      ...["generate", "tokens", "faults", "doctor", "demo"],
+      ...["generate", "tokens", "faults", "doctor", "demo", "lens", "audit", "diagnose", "replay"],
     ]) {
-      expect(faultline(command, "--help")).toMatch(/Example:\n {2}faultline/);
+      expect(faultline(command, "--help")).toMatch(/Examples?:\n {2}faultline/);
     }
   });
 });
