@@ -1,12 +1,13 @@
 /** `faultline lens`: what the model would say after each layer; runs and traces side by side. */
 import type { Command } from "commander";
-import { divergences, type HiddenRow, hiddenRows, isStream, lensOf } from "../compare/lens.ts";
+import { divergences, type HiddenRow, hiddenRows, lensOf } from "../compare/lens.ts";
 import { traceSequence } from "../compare/tokens.ts";
 import type { Fault } from "../engine/faults/fault.ts";
 import { type Model, openModel } from "../model/model.ts";
 import { type LensFacts, type LensRun, lensJson, lensText } from "../report/lens.ts";
 import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
+import { isResidualStream } from "../trace/taps.ts";
 import { openEngine, sizesOf } from "./engine.ts";
 import {
   addEngineOptions,
@@ -97,7 +98,7 @@ async function runRows(
 ): Promise<HiddenRow[]> {
   const engine = await openEngine(model, options, sizesOf(options, tokens.length, 0), options.quiet, faults);
   try {
-    const outcome = await engine.runner.step(0, tokens, { level: "full", wants: isStream });
+    const outcome = await engine.runner.step(0, tokens, { level: "full", wants: isResidualStream });
     return hiddenRows(outcome.records(0));
   } finally {
     await engine.close();
@@ -122,7 +123,7 @@ async function traceRows(path: string, tokens: readonly number[]): Promise<Hidde
     }
     const rows: HiddenRow[] = [];
     for (const [index, record] of trace.records.entries()) {
-      if (record.step !== 0 || !isStream(record.tap)) continue;
+      if (record.step !== 0 || !isResidualStream(record.tap)) continue;
       const values = record.hasValues ? await trace.values(index) : null;
       rows.push(...hiddenRows([{ ...record, values }]));
     }

@@ -7,7 +7,7 @@ import { evaluate, type Matrix, matrix } from "../oracle/ops.ts";
 import { OracleWeights, oracleContext } from "../oracle/oracle.ts";
 import { TraceError } from "../trace/errors.ts";
 import type { TraceRecord } from "../trace/record.ts";
-import { layerOfTap, nameInLayer } from "../trace/taps.ts";
+import { isResidualStream, layerOfTap } from "../trace/taps.ts";
 
 /** The residual stream of one position: `embed`, and the output of each layer that ran. */
 export interface HiddenRow {
@@ -54,13 +54,11 @@ export interface Lens {
  */
 const FLAT = 0.01;
 
-export const isStream = (tap: string): boolean => tap === "embed" || nameInLayer(tap) === "output";
-
 /** The last row of each record of the stream of one step. Throws TraceError where one has no values. */
 export function hiddenRows(records: Iterable<Pick<TraceRecord, "tap" | "values" | "shape">>): HiddenRow[] {
   const rows: HiddenRow[] = [];
   for (const { tap, values, shape } of records) {
-    if (!isStream(tap)) continue;
+    if (!isResidualStream(tap)) continue;
     if (values === null) throw new TraceError(`${tap} has no values; trace with --capture full`);
     rows.push({ tap, row: values.subarray(values.length - (shape.at(-1) ?? 0)) });
   }
@@ -109,7 +107,7 @@ function headOf(model: Model, hidden: readonly HiddenRow[]): Matrix {
   let x = matrix(hidden.length, embd);
   for (const [i, { row }] of hidden.entries()) x.data.set(Float64Array.from(row), i * embd);
   const context = oracleContext(model, new OracleWeights(model), 0, [0]);
-  const from = model.graph.findLastIndex(({ op: { tap } }) => isStream(tap));
+  const from = model.graph.findLastIndex(({ op: { tap } }) => isResidualStream(tap));
   for (const { op } of model.graph.slice(from + 1)) x = evaluate(op, [x], context);
   return x;
 }

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { Comparison } from "../compare/compare.ts";
 import type { RmsPair } from "../compare/growth.ts";
-import { layerOfTap } from "../trace/taps.ts";
+import { isResidualStream } from "../trace/taps.ts";
 import { colors } from "./colors.ts";
 import { first } from "./comparison-facts.ts";
 import { apart, figure, nearOne } from "./numbers.ts";
@@ -17,9 +17,6 @@ export interface Versus {
   readonly stream: readonly RmsPair[];
   readonly taps: readonly RmsPair[];
 }
-
-/** The residual stream itself: final_norm and logits are of other sizes. */
-export const isInStream = (tap: string) => tap === "embed" || layerOfTap(tap) !== null;
 
 const finite = (value: number | null) => (value !== null && Number.isFinite(value) ? value : null);
 const pairSchema = z.object({
@@ -71,7 +68,7 @@ export function versusSentence({ comparison, stream }: Versus): string {
 export function versusText(versus: Versus, wantsTaps: boolean): string {
   const { path, comparison, stream, taps } = versus;
   const isMatch = comparison.verdict === "match";
-  const curve = stream.filter(({ tap }) => isInStream(tap));
+  const curve = stream.filter(({ tap }) => isResidualStream(tap));
   const [own, theirs] = [curve.map(({ rms }) => rms), curve.map(({ reference }) => reference)];
   const scale = scaleOf([...own, ...theirs]);
   const columns = [

@@ -5,8 +5,9 @@ import type { GrowthRow } from "../compare/growth.ts";
 import type { RecordSummary } from "../trace/reader.ts";
 import type { Manifest } from "../trace/record.ts";
 import { knownStatistic } from "../trace/statistics.ts";
+import { isResidualStream } from "../trace/taps.ts";
 import { colors } from "./colors.ts";
-import { isInStream, type Versus, versusJson, versusSchema, versusText } from "./inspect-vs.ts";
+import { type Versus, versusJson, versusSchema, versusText } from "./inspect-vs.ts";
 import { figure, short, visible } from "./numbers.ts";
 import { scaleOf, sparkline } from "./sparkline.ts";
 import { table } from "./table.ts";
@@ -138,7 +139,7 @@ function growth({ growth: rows }: InspectFacts): string {
     { title: "tap", align: "left" as const },
     ...["RMS", "max |x|", "mean", "growth", "increment", "drift", "NaN/Inf"].map((title) => ({ title })),
   ];
-  const rms = rows.filter(({ tap }) => isInStream(tap)).map((row) => row.rms);
+  const rms = rows.filter(({ tap }) => isResidualStream(tap)).map((row) => row.rms);
   const flips = rows.filter((row) => row.flips).length;
   const curve = `RMS from ${rows[0]?.tap} on: ${sparkline(rms)}${scaleOf(rms).isLog ? " (by its logarithm)" : ""}; the mean changes its sign ${flips === 1 ? "once" : `${flips} times`} (+-)\n\n`;
   return `${rms.length < 3 ? "" : curve}${table(

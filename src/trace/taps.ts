@@ -15,3 +15,8 @@ export function nameInLayer(tap: string): string {
 export function layerTap(layer: number, name: string): string {
   return `blk.${layer}.${name}`;
 }
+
+/** True for the residual stream: `embed` and the output of each layer. */
+export function isResidualStream(tap: string): boolean {
+  return tap === "embed" || (layerOfTap(tap) !== null && nameInLayer(tap) === "output");
+}

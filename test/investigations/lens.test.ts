@@ -4,10 +4,11 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { divergences, type HiddenRow, isStream, lensOf } from "../../src/compare/lens.ts";
+import { divergences, type HiddenRow, lensOf } from "../../src/compare/lens.ts";
 import { openModel } from "../../src/model/model.ts";
 import { Oracle } from "../../src/oracle/oracle.ts";
 import { lensSchema } from "../../src/report/lens.ts";
+import { isResidualStream } from "../../src/trace/taps.ts";
 
 const root = join(import.meta.dirname, "../..");
 const MODEL = join(root, "models/faultline-tiny-f16.gguf");
@@ -31,7 +32,7 @@ describe("the lens over the oracle's own rows", async () => {
   const { embd } = model.parameters;
   const oracle = new Oracle(model);
   const logits = oracle.step(0, PROMPT, ({ tap }, { data }) => {
-    if (isStream(tap)) hidden.push({ tap, row: Float32Array.from(data.subarray(data.length - embd)) });
+    if (isResidualStream(tap)) hidden.push({ tap, row: Float32Array.from(data.subarray(data.length - embd)) });
   });
   const found = lensOf(model, hidden, 5);
 
