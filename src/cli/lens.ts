@@ -1,5 +1,6 @@
 /** `faultline lens`: what the model would say after each layer; runs and traces side by side. */
 import type { Command } from "commander";
+import { checkModel } from "../compare/audit.ts";
 import { divergences, type HiddenRow, hiddenRows, lensOf } from "../compare/lens.ts";
 import { traceSequence } from "../compare/tokens.ts";
 import type { Fault } from "../engine/faults/fault.ts";
@@ -68,7 +69,7 @@ async function lensFacts(model: Model, options: Options): Promise<LensFacts> {
   // Traces are refused before anything runs.
   const traced = new Map<string, HiddenRow[]>();
   for (const each of names) {
-    if (OWN_RUNS[each] === undefined) traced.set(each, await traceRows(each, given.prompt.tokens));
+    if (OWN_RUNS[each] === undefined) traced.set(each, await traceRows(model, each, given.prompt.tokens));
   }
   const lens = lensOf(model, await runRows(model, prompt.tokens, options, faults), options.top);
   const others: LensRun[] = [];
@@ -106,9 +107,10 @@ async function runRows(
 }
 
 /** The stream after the first step of a trace of the same tokens. */
-async function traceRows(path: string, tokens: readonly number[]): Promise<HiddenRow[]> {
+async function traceRows(model: Model, path: string, tokens: readonly number[]): Promise<HiddenRow[]> {
   const trace = await Trace.open(path);
   try {
+    await checkModel(model, trace);
     const { ids } = traceSequence(trace);
     const ran = trace.manifest.tokens[0] ?? [];
     const at = tokens.findIndex((id, i) => ids[i] !== id);

@@ -111,8 +111,8 @@ function costOf(model: Model, run: TraceValues, { op }: GraphNode): number {
 
 const SIZES = ["embd", "heads", "kvHeads", "headDim", "ffn", "vocab", "layers"] as const;
 
-/** The model's digest, or where the trace has none its sizes. */
-async function checkModel(model: Model, trace: Trace): Promise<void> {
+/** Throws InputError where a trace is of another model: by its sizes, and by its digest where it has one. */
+export async function checkModel(model: Model, trace: Trace): Promise<void> {
   const { sha256, file, hyperParameters, architecture } = trace.manifest.model;
   if (architecture !== model.architecture) {
     throw new InputError(
