@@ -15,6 +15,7 @@ import { addFaults } from "./faults.ts";
 import { addGenerate } from "./generate.ts";
 import { addImport } from "./import.ts";
 import { addInspect } from "./inspect.ts";
+import { addKv } from "./kv.ts";
 import { addLens } from "./lens.ts";
 import { addReference } from "./reference.ts";
 import { addReplay } from "./replay.ts";
@@ -51,6 +52,7 @@ for (const add of [
   addReplay,
   addInspect,
   addLens,
+  addKv,
   addDeterminism,
   addGenerate,
   addTokens,

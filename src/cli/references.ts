@@ -143,5 +143,11 @@ function traceOnnx(run: ReferenceRun): Promise<TraceFacts> {
   };
   // Rotary tables are ours and are not traced as if they were the reference's.
   const taps = run.taps ?? ["!rope.*"];
-  return traceModel({ ...run, taps, engine: { device: "oracle", dtype: "f32", kvCache: true }, open });
+  return traceModel({
+    ...run,
+    taps,
+    engine: { device: "oracle", dtype: "f32", kvCache: true },
+    open,
+    label: "reference",
+  });
 }

@@ -34,8 +34,10 @@ export interface TraceRun {
   readonly engine: EngineOptions;
   readonly version: string;
   readonly quiet?: boolean;
-  /** Another runner than the options name: a reference that runs in this process. */
+  /** Another runner than the options name: a reference that runs in this process, or an engine that makes several runs. */
   readonly open?: () => Promise<Engine>;
+  /** Of the progress bar. */
+  readonly label?: string;
   /** Tokens of the decode steps, instead of the ones that would be chosen: to follow another run. */
   readonly follow?: readonly number[];
   readonly faults?: readonly Fault[];
@@ -93,7 +95,7 @@ async function writeSteps(
 ): Promise<TraceFacts> {
   const { model, prompt, engine: options } = run;
   const keep = { sketch: run.capture !== "stats", values: run.capture === "full" };
-  const bar = progressBar(run.open === undefined ? "tracing" : "reference", "steps", run.quiet);
+  const bar = progressBar(run.label ?? "tracing", "steps", run.quiet);
   const interrupt = onInterrupt();
   const tokens: (readonly number[])[] = [];
   const generated: number[] = [];

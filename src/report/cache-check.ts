@@ -1,0 +1,238 @@
+/** What `kv` prints: does the cache hold what the prefill computes, and what is at fault where the model is wrong. */
+import { z } from "zod";
+import { verdictOf } from "../compare/audit.ts";
+import {
+  AUDITED_RUNS,
+  type AuditedRun,
+  type CacheComparison,
+  type CacheFacts,
+  type CheckedPosition,
+  SUSPICIONS,
+  type Suspicion,
+  suspicionOf,
+  suspicionOfTap,
+} from "../compare/cache-check.ts";
+import type { Fault } from "../compare/judged-audit.ts";
+import { faultLines } from "./audit.ts";
+import { faultSentence } from "./audit-facts.ts";
+import { colors } from "./colors.ts";
+import { diagnosisJson, diagnosisSchema } from "./diagnosis.ts";
+import { figure, short, visible } from "./numbers.ts";
+import { type Column, table } from "./table.ts";
+
+const positionSchema = z.object({
+  position: z.number().int(),
+  token: z.string().nullable(),
+  ops: z.number().int(),
+  parting: z.number().int(),
+  first: z.string().nullable(),
+  /** Null where it is not finite. */
+  relL2: z.number().nullable(),
+  logits_relL2: z.number().nullable(),
+});
+
+const comparedSchema = z.object({
+  verdict: z.enum(["alike", "parts"]),
+  /** True where nothing differs in any bit of value. */
+  exact: z.boolean(),
+  ops: z.number().int(),
+  first: z.object({ position: z.number().int(), tap: z.string(), relL2: z.number().nullable() }).nullable(),
+  positions: z.array(positionSchema),
+});
+
+export const cacheSchema = z.object({
+  schema: z.literal("faultline.kv/1"),
+  verdict: z.enum(["match", "divergent"]),
+  sentence: z.string(),
+  tokens: z.array(z.number().int()),
+  /** The sequence in one step against token by token. */
+  stepped: comparedSchema,
+  /** Which run the suspicions were looked for in. */
+  audited: z.enum(AUDITED_RUNS),
+  /** Token by token against the same after other tokens went through the cache. */
+  after_reset: comparedSchema.nullable(),
+  suspicions: z.array(
+    z.object({
+      suspicion: z.enum(SUSPICIONS),
+      verdict: z.enum(["clean", "at-fault", "not-judged"]),
+      /** Ops recomputed from their own inputs. */
+      ops: z.number().int(),
+      faults: z.array(
+        z.object({ tap: z.string(), steps: z.array(z.number().int()), diagnosis: diagnosisSchema.nullable() }),
+      ),
+    }),
+  ),
+  audit_left_out: z.string().nullable(),
+});
+
+const WORDS: Readonly<Record<Suspicion, string>> = {
+  cache: "what the cache holds",
+  rope: "RoPE",
+  attention: "attention scores",
+  head: "final norm and head",
+  other: "all other ops",
+};
+
+const WHOSE: Readonly<Record<AuditedRun, string>> = {
+  stepped: "",
+  prefill: "it is the prefill that is wrong: ",
+  "after-reset": "after the reset ",
+};
+
+interface Suspected {
+  readonly suspicion: Suspicion;
+  readonly ops: number;
+  readonly faults: readonly Fault[];
+  readonly verdict: "clean" | "at-fault" | "not-judged";
+}
+
+/** Each suspicion with the proved and likely faults that bear it out. The cache is cleared by the comparisons, the others by the audit. */
+function suspected(facts: CacheFacts): Suspected[] {
+  const { audit, stepped, afterReset } = facts;
+  const parts = stepped.verdict === "parts" || afterReset?.verdict === "parts";
+  return SUSPICIONS.map((suspicion) => {
+    const faults = (audit?.faults ?? []).filter((fault) => suspicionOf(fault, facts) === suspicion);
+    const judged = (audit?.ops ?? []).filter(
+      (op) => suspicionOfTap(op.tap) === suspicion && verdictOf(op) !== "not-judged",
+    ).length;
+    const isCache = suspicion === "cache";
+    const ops = isCache ? stepped.ops + (afterReset?.ops ?? 0) : judged;
+    // Where another suspicion is borne out at the op that parts, the cache holds what that op made of it.
+    const isBlamed = isCache && parts && (audit === null || audit.faults.length === 0);
+    const isJudged = isCache || (audit !== null && judged > 0);
+    const verdict = faults.length > 0 || isBlamed ? "at-fault" : isJudged ? "clean" : "not-judged";
+    return { suspicion, ops, faults, verdict };
+  });
+}
+
+export const cacheVerdict = ({ stepped, afterReset, audit }: CacheFacts): "match" | "divergent" =>
+  stepped.verdict === "parts" || afterReset?.verdict === "parts" || (audit?.faults.length ?? 0) > 0
+    ? "divergent"
+    : "match";
+
+const alike = ({ isExact }: CacheComparison) => (isExact ? "to the bit" : "within what rounding explains");
+
+/** Where two runs part, in words; null where they do not. */
+function partSentence(compared: CacheComparison, one: string, other: string): string | null {
+  const { first, comparison, verdict } = compared;
+  if (verdict === "alike") return null;
+  if (first === null) return `${one} and ${other} cannot be held against one another: they ran other tokens or shapes`;
+  const { relL2 } = first.judgement;
+  const off = first.verdict === "non-finite" ? "NaN or Inf" : `relL2 ${short(relL2)}`;
+  const piece = comparison.tokens.actualPieces[first.posStart];
+  const at = `position ${first.posStart}${piece === undefined ? "" : ` "${visible(piece)}"`}`;
+  return `${one} parts from ${other} at ${at}, first at ${first.tap} (${off})`;
+}
+
+/** One sentence: is it the cache, or what else. */
+export function cacheSentence(facts: CacheFacts): string {
+  const { stepped, afterReset, audit, audited } = facts;
+  const parts = partSentence(stepped, "token by token", "the prefill");
+  const reset = afterReset === null ? null : partSentence(afterReset, "the run after a reset", "the first one");
+  const [fault] = audit?.faults ?? [];
+  const proof = fault === undefined ? null : WHOSE[audited] + faultSentence(fault);
+  const cleared = `token by token is the prefill ${alike(stepped)} at ${stepped.positions.length} positions${afterReset === null ? "" : ", after a reset too"}`;
+  if (parts === null && reset === null) {
+    if (proof !== null) return `the cache is not it: ${cleared}; ${proof}`;
+    const judged =
+      audit === null ? "" : `; ${audit.ops.length - audit.counts["not-judged"]} ops recomputed, none at fault`;
+    return `${cleared}${judged}`;
+  }
+  const blame =
+    proof ?? (audit === null ? null : "no op of either is wrong by itself given what it read, so what was read is");
+  return [parts, reset, blame].filter((words) => words !== null).join("; ");
+}
+
+const finite = (value: number | null | undefined) => (value != null && Number.isFinite(value) ? value : null);
+
+function comparedJson(compared: CacheComparison): z.infer<typeof comparedSchema> {
+  const { verdict, isExact, ops, first, positions, comparison } = compared;
+  return {
+    ...{ verdict, exact: isExact, ops },
+    first: first === null ? null : { position: first.posStart, tap: first.tap, relL2: finite(first.judgement.relL2) },
+    positions: positions.map((each) => ({
+      ...{ position: each.position, token: comparison.tokens.actualPieces[each.position] ?? null },
+      ...{ ops: each.ops, parting: each.parting, first: each.first?.tap ?? null },
+      ...{ relL2: finite(each.first?.judgement.relL2), logits_relL2: finite(each.logits) },
+    })),
+  };
+}
+
+/** The document of `kv --json`. */
+export function cacheJson(facts: CacheFacts): z.infer<typeof cacheSchema> {
+  const { stepped, afterReset, auditLeftOut } = facts;
+  return cacheSchema.parse({
+    schema: "faultline.kv/1",
+    verdict: cacheVerdict(facts),
+    sentence: cacheSentence(facts),
+    audited: facts.audited,
+    tokens: [...stepped.comparison.tokens.actual],
+    stepped: comparedJson(stepped),
+    after_reset: afterReset === null ? null : comparedJson(afterReset),
+    suspicions: suspected(facts).map(({ suspicion, verdict, ops, faults }) => ({
+      ...{ suspicion, verdict, ops },
+      faults: faults.map(({ tap, steps, diagnosis }) => ({
+        ...{ tap, steps: [...steps] },
+        diagnosis: diagnosis === null ? null : diagnosisJson(diagnosis),
+      })),
+    })),
+    audit_left_out: auditLeftOut,
+  });
+}
+
+const POSITION_COLUMNS: readonly Column[] = [
+  { title: "position" },
+  { title: "token", align: "left" },
+  { title: "ops" },
+  { title: "part" },
+  { title: "first", align: "left" },
+  { title: "relL2" },
+  { title: "logits relL2" },
+];
+
+const positionRows = ({ positions, comparison }: CacheComparison) =>
+  positions.map(({ position, ops, parting, first, logits }: CheckedPosition) => [
+    String(position),
+    `"${visible(comparison.tokens.actualPieces[position] ?? "")}"`,
+    String(ops),
+    parting === 0 ? "" : colors.red(String(parting)),
+    first?.tap ?? "",
+    first === null ? "" : short(first.judgement.relL2),
+    figure(logits),
+  ]);
+
+/** The whole report for the terminal. Its first line is the verdict. */
+export function cacheText(facts: CacheFacts): string {
+  const { stepped, afterReset, audit, auditLeftOut } = facts;
+  const isMatch = cacheVerdict(facts) === "match";
+  const mark = isMatch ? colors.green(colors.bold("match")) : colors.red(colors.bold("divergent"));
+  const { manifest } = stepped.comparison.actual;
+  const rows = suspected(facts).map(({ suspicion, verdict, ops, faults }) => [
+    WORDS[suspicion],
+    verdict === "at-fault" ? colors.red("at fault") : verdict === "clean" ? "clean" : "not judged",
+    `${ops} ops ${suspicion === "cache" ? "held against one another" : "recomputed"}`,
+    faults
+      .map(({ tap }) => tap)
+      .slice(0, 3)
+      .join(", ") + (faults.length > 3 ? `, and ${faults.length - 3} more` : ""),
+  ]);
+  const shown = stepped.verdict === "parts" ? stepped : afterReset?.verdict === "parts" ? afterReset : null;
+  return [
+    `${mark}: ${cacheSentence(facts)}`,
+    `${manifest.model.file}, ${stepped.comparison.tokens.actual.length} tokens, ${manifest.producer.dtype}`,
+    "",
+    table(
+      [{ title: "suspicion", align: "left" }, ...["", "", "where"].map((title) => ({ title, align: "left" as const }))],
+      rows,
+    ).trimEnd(),
+    ...(auditLeftOut === null ? [] : [`audit: left out, ${auditLeftOut}`]),
+    "",
+    ...(shown === null
+      ? []
+      : [
+          colors.bold(shown === stepped ? "token by token against the prefill" : "after a reset against the first run"),
+          table(POSITION_COLUMNS, positionRows(shown)),
+        ]),
+    ...(audit === null ? [] : faultLines(audit)),
+  ].join("\n");
+}
