@@ -2,10 +2,14 @@
 import type { Command } from "commander";
 import { createSampler, type SamplerSettings } from "../engine/sampler.ts";
 import { runSteps } from "../engine/steps.ts";
-import { openModel } from "../model/model.ts";
+import { type Model, openModel } from "../model/model.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
+import { generatedJson, generationText } from "../report/generation.ts";
 import { generationJson } from "../report/trace-summary.ts";
+import { InputError } from "../trace/errors.ts";
+import { DIVERGENT } from "./compare.ts";
 import { openEngine, sizesOf } from "./engine.ts";
+import { generateAgainst } from "./generate-against.ts";
 import {
   addEngineOptions,
   addOutputOptions,
@@ -18,42 +22,52 @@ import {
 } from "./options.ts";
 import { plantedIn } from "./planted.ts";
 import { readPrompt } from "./prompt.ts";
+import { addReferenceOptions } from "./reference.ts";
+import { REFERENCES, type ReferenceOptions } from "./references.ts";
 
-type Options = PromptOptions & EngineOptions & OutputOptions & SamplerSettings & { steps: number };
+type Options = PromptOptions &
+  EngineOptions &
+  ReferenceOptions &
+  OutputOptions &
+  SamplerSettings & { steps?: number; against?: string; actual?: string };
 
-export function addGenerate(program: Command): void {
+/** Tokens where none are asked for. */
+const STEPS = 64;
+
+export function addGenerate(program: Command, version: string): void {
   const command = program.command("generate").description("generate text, streaming").argument("<model>", "GGUF file");
   addPromptOptions(command)
-    .option("-n, --steps <count>", "tokens to generate at most", integer(1), 64)
+    .option("-n, --steps <count>", `tokens to generate at most (${STEPS}; 16 with --against)`, integer(1))
+    .option("--against <reference>", `greedy, beside the text of ${REFERENCES.join(", ")} or of a trace`)
+    .option("--actual <trace>", "with --against: hold this trace of another engine beside it instead of running here")
     .option("--temperature <t>", "0 takes the most likely token", number(0, 100), 0)
     .option("--top-k <k>", "draw from the k most likely tokens; 0: from all", integer(0), 0)
     .option("--top-p <p>", "draw from the fewest tokens that reach this probability", number(0, 1), 1)
     .option("--seed <seed>", "of the random draws", integer(0), 0);
-  addOutputOptions(addEngineOptions(command))
+  addOutputOptions(addReferenceOptions(addEngineOptions(command)))
     .addHelpText(
       "after",
-      '\nExample:\n  faultline generate model.gguf --chat "What is gravity?" -n 40 --temperature 0.8 --top-p 0.95 --seed 7',
+      '\nExit status with --against: 0 the same text or a near tie, 1 divergent, 2 could not do it.\n\nExamples:\n  faultline generate model.gguf --chat "What is gravity?" -n 40 --temperature 0.8 --top-p 0.95 --seed 7\n  faultline generate model.gguf -p "Hello" --against llamacpp\n  faultline generate model.gguf --against expected.arrow --actual mine.arrow',
     )
     .action(async (path: string, options: Options) => {
       const model = await openModel(path, options.layers === undefined ? {} : { layers: options.layers });
       try {
-        const given = readPrompt(model, options, options.steps - 1);
+        const { against } = options;
+        if (against !== undefined) return await beside(model, { ...options, against }, version);
+        if (options.actual !== undefined) throw new InputError("--actual goes with --against, which it is held beside");
+        const length = options.steps ?? STEPS;
+        const given = readPrompt(model, options, length - 1);
         const { tokenizer } = given;
-        const { prompt, faults } = plantedIn(model, options, given, options.steps - 1);
-        const engine = await openEngine(
-          model,
-          options,
-          sizesOf(options, prompt.tokens.length, options.steps),
-          options.quiet,
-          faults,
-        );
+        const { prompt, faults } = plantedIn(model, options, given, length - 1);
+        const sizes = sizesOf(options, prompt.tokens.length, length);
+        const engine = await openEngine(model, options, sizes, options.quiet, faults);
         try {
           const started = performance.now();
           const stream = textStream(tokenizer, options.json ? () => {} : (text) => process.stdout.write(text));
           const generated: number[] = [];
           const plan = {
             prompt: prompt.tokens,
-            steps: options.steps - 1,
+            steps: length - 1,
             kvCache: options.kvCache,
             sample: createSampler(options),
             stop: tokenizer.eogIds,
@@ -79,6 +93,20 @@ export function addGenerate(program: Command): void {
         model.file.close();
       }
     });
+}
+
+/** Greedy text beside a reference's. */
+async function beside(model: Model, options: Options & { against: string }, version: string): Promise<void> {
+  if (options.temperature !== 0) {
+    throw new InputError(
+      `--temperature ${options.temperature}: texts are held against one another greedily; leave it out`,
+    );
+  }
+  const { facts, tokenizer } = await generateAgainst(model, options, version);
+  process.stdout.write(
+    options.json ? `${JSON.stringify(generatedJson(facts, tokenizer))}\n` : generationText(facts, tokenizer),
+  );
+  if (facts.verdict === "divergent") process.exitCode = DIVERGENT;
 }
 
 /** Puts token bytes together to text: a character may be spread over several tokens. */
