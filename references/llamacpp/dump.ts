@@ -32,10 +32,11 @@ export interface LlamaCppDump extends LlamaCppOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** Paths of the two programs; compiled, and llama.cpp fetched, where need be. Throws InputError where that cannot be done. */
+/** Paths of the programs; compiled, and llama.cpp fetched, where need be. Throws InputError where that cannot be done. */
 export async function llamaCppPrograms({ llamaCpp, onNote }: LlamaCppOptions = {}): Promise<{
   readonly dump: string;
   readonly quantize: string;
+  readonly decode: string;
 }> {
   const system = `${process.platform} ${process.arch}`;
   if (llamaCpp === undefined && system !== "linux x64") {
@@ -47,7 +48,8 @@ export async function llamaCppPrograms({ llamaCpp, onNote }: LlamaCppOptions = {
   const parts = [script, ...(llamaCpp === undefined ? [] : ["--llama-cpp", llamaCpp])];
   const printed = await runProgram("llama.cpp", "bash", parts, onNote === undefined ? {} : { onNote });
   const folder = printed.at(-1) ?? "";
-  return { dump: join(folder, "faultline-llamacpp-dump"), quantize: join(folder, "faultline-llamacpp-quantize") };
+  const program = (name: string) => join(folder, `faultline-llamacpp-${name}`);
+  return { dump: program("dump"), quantize: program("quantize"), decode: program("decode") };
 }
 
 /** Runs a model and writes the dump folder (`names`: "llama.cpp"). Throws InputError where llama.cpp cannot do it. */
@@ -72,7 +74,10 @@ export async function dumpLlamaCpp(request: LlamaCppDump): Promise<void> {
   }
 }
 
-/** Writes a copy of a model with every matrix in one block type (F32, Q4_0, Q6_K, ...), by llama.cpp's own quantiser. */
+/**
+ * Writes a copy of a model by llama.cpp's own quantiser: every matrix in one block type (F32, Q4_0, Q6_K, ...), or by one of its
+ * recipes as shipped (Q4_K_M, Q5_K_S, ...). Rows that do not divide into the blocks get another type: see `fallenBack`.
+ */
 export async function quantizeModel(
   input: string,
   output: string,
