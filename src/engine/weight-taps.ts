@@ -7,7 +7,8 @@ import type { RecordPlan, TraceRecord } from "../trace/record.ts";
 import { layerOfTap } from "../trace/taps.ts";
 import { Buffers } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
-import { bindGroup, Pipelines } from "./kernels.ts";
+import type { Fault } from "./faults/fault.ts";
+import { bindGroup, type Edit, Pipelines } from "./kernels.ts";
 import { type Dispatch, flatGrid, GRID_LIMIT, getRows } from "./lowering.ts";
 import { recordWords, tensorSummary } from "./row-records.ts";
 import type { GpuWeights } from "./weights.ts";
@@ -35,17 +36,31 @@ export function weightPlans(model: Model, wants: (tap: string) => boolean): Reco
     }));
 }
 
-/** Decodes the wanted weights on the GPU, one after the other, and yields their records. */
+/**
+ * Decodes the wanted weights on the GPU, one after the other, and yields their records. A fault that is planted in the decoder of an
+ * op's weight shows in that weight.
+ */
 export async function* weightRecords(
   gpu: Gpu,
   model: Model,
   weights: GpuWeights,
   recording: Recording,
+  faults: readonly Fault[] = [],
 ): AsyncGenerator<Omit<TraceRecord, "seq">> {
-  const reader = new WeightReader(gpu, weights, recording);
+  const reader = new WeightReader(gpu, weights, recording, decoderEdits(model, faults));
   for (const plan of weightPlans(model, recording.wants)) {
     yield { ...plan, ...(await reader.read(plan)), elapsedUs: null };
   }
+}
+
+/** Edits of decoders by the weight that they are planted at. */
+function decoderEdits(model: Model, faults: readonly Fault[]): ReadonlyMap<string, readonly Edit[]> {
+  const ops = faults.flatMap(({ kind, tap }) =>
+    model.graph
+      .filter(({ op }) => op.tap === tap)
+      .map(({ op }) => [op.weights[0] ?? "", kind.decoder?.(op, model) ?? []] as const),
+  );
+  return new Map(ops);
 }
 
 class WeightReader {
@@ -55,8 +70,10 @@ class WeightReader {
   readonly #buffers: Buffers;
   readonly #words: number;
   readonly #full: boolean;
+  readonly #edits: ReadonlyMap<string, readonly Edit[]>;
 
-  constructor(gpu: Gpu, weights: GpuWeights, recording: Recording) {
+  constructor(gpu: Gpu, weights: GpuWeights, recording: Recording, edits: ReadonlyMap<string, readonly Edit[]>) {
+    this.#edits = edits;
     this.#gpu = gpu;
     this.#weights = weights;
     this.#pipelines = new Pipelines(gpu);
@@ -107,7 +124,7 @@ class WeightReader {
         Uint32Array.from({ length: count }, (_, row) => first + row),
       );
       for (const dispatch of getRows(name, { ids, output: decoded, tokens: count }, this.#context())) {
-        await this.#dispatch(pass, dispatch);
+        await this.#dispatch(pass, { ...dispatch, edits: this.#edits.get(name) ?? [] });
       }
     }
     await this.#dispatch(pass, {
@@ -137,7 +154,7 @@ class WeightReader {
   async #dispatch(pass: GPUComputePassEncoder, dispatch: Dispatch): Promise<void> {
     const step = { tokens: 0, posStart: 0, keys: 0 };
     const uniform = { buffer: this.#buffers.uniform(dispatch.uniform?.(step) ?? []) };
-    const pipeline = await this.#pipelines.get(dispatch.kernel, dispatch.constants);
+    const pipeline = await this.#pipelines.get(dispatch.kernel, dispatch.constants, dispatch.edits);
     pass.setPipeline(pipeline);
     pass.setBindGroup(0, bindGroup(this.#gpu, pipeline, { 0: uniform, ...dispatch.bindings }));
     pass.dispatchWorkgroups(...dispatch.grid(step));

@@ -2,6 +2,7 @@
 import type { OpModel } from "../../model/model.ts";
 import type { Op, OpKind } from "../../model/ops.ts";
 import type { Tokenizer } from "../../model/tokenizer.ts";
+import type { Edit } from "../kernels.ts";
 import type { Dispatch } from "../lowering.ts";
 import type { Site } from "./site.ts";
 
@@ -30,6 +31,8 @@ export interface FaultKind {
   readonly decoding?: true;
   /** Why it would change nothing here, or null. */
   readonly idle?: (op: Op, model: OpModel, parameter: number) => string | null;
+  /** The edits of the block decoders that it is, where it is nothing else: they hold in every kernel that decodes the op's weight. */
+  readonly decoder?: (op: Op, model: OpModel) => readonly Edit[];
   /** The dispatches of the op with the fault, given the clean ones. */
   readonly compute?: (site: Site, clean: readonly Dispatch[], parameter: number) => readonly Dispatch[];
   /** The dispatches that put rows into the cache which the op reads. `site` is the producer of those rows. */

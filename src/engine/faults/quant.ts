@@ -1,4 +1,6 @@
 /** Faults of block decoders, planted in the decoder of the weight's own type. */
+import type { OpModel } from "../../model/model.ts";
+import type { Op } from "../../model/ops.ts";
 import type { Edit } from "../kernels.ts";
 import { type FaultKind, family } from "./fault.ts";
 import { edit } from "./site.ts";
@@ -154,8 +156,10 @@ const QUANT_ROWS: Readonly<Record<string, QuantRow>> = {
   },
 };
 
+const typeOf = (op: Op, model: OpModel) => model.file.tensor(op.weights[0] ?? "").type.name;
+
 const rows = Object.entries(QUANT_ROWS).map(
-  ([name, { what, wide, edits }]): [string, Pick<FaultKind, "what" | "idle" | "compute">] => [
+  ([name, { what, wide, edits }]): [string, Pick<FaultKind, "what" | "idle" | "decoder" | "compute">] => [
     name,
     {
       what,
@@ -166,10 +170,8 @@ const rows = Object.entries(QUANT_ROWS).map(
           return `${op.weights[0]} is ${type.name}; it can be planted in ${types.join(", ")}`;
         return wide && columns === type.elements ? `a row of ${op.weights[0]} is one block` : null;
       },
-      compute: (site, clean) => {
-        const { type } = site.model.file.tensor(site.op.weights[0] ?? "");
-        return edit(clean, "linear", ...(edits[type.name] ?? []));
-      },
+      decoder: (op, model) => edits[typeOf(op, model)] ?? [],
+      compute: (site, clean) => edit(clean, "linear", ...(edits[typeOf(site.op, site.model)] ?? [])),
     },
   ],
 );
