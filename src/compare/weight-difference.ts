@@ -61,77 +61,93 @@ export function weightDifference(
   name: string,
   type: BlockType,
   columns: number,
-  { engine, independent, own }: WeightVoices,
+  voices: WeightVoices,
 ): WeightDifference {
+  const { engine, independent, own } = voices;
   const { length } = engine;
-  if (
-    independent.length !== length ||
-    own.length !== length ||
-    length % columns !== 0 ||
-    columns % type.elements !== 0
-  ) {
+  const size = type.elements;
+  if (independent.length !== length || own.length !== length || length % columns !== 0 || columns % size !== 0) {
     const lengths = [engine, independent, own].map((voice) => voice.length).join(", ");
-    throw new Error(`${name}: ${lengths} elements for rows of ${columns} in blocks of ${type.elements}`);
+    throw new Error(`${name}: ${lengths} elements for rows of ${columns} in blocks of ${size}`);
   }
   const [a, b, c] = [bitsOf(engine), bitsOf(independent), bitsOf(own)];
-  const size = type.elements;
-  const rowMarks = new Uint8Array(length / columns);
-  const blockMarks = new Uint8Array(columns / size);
-  const placeMarks = new Uint8Array(size);
   const alone = { engine: 0, independent: 0, own: 0, nobody: 0 };
-  let [elements, blocks, nonFinite, zeroSigns] = [0, 0, 0, 0];
-  let [first, lastBlock, largestAt, most] = [-1, -1, -1, -1];
+  const tally = new Tally(length, columns, size);
   for (let i = 0; i < length; i++) {
-    const same = a[i] === b[i];
-    if (same && a[i] === c[i]) continue;
-    if (same) {
-      alone.own++;
+    if (a[i] === b[i]) {
+      if (a[i] !== c[i]) alone.own++;
       continue;
     }
-    if (a[i] === c[i]) alone.independent++;
-    else if (b[i] === c[i]) alone.engine++;
-    else alone.nobody++;
-    elements++;
-    if (first < 0) first = i;
-    const column = i % columns;
-    const block = Math.floor(i / size);
-    if (block !== lastBlock) blocks++;
-    lastBlock = block;
-    rowMarks[Math.floor(i / columns)] = 1;
-    blockMarks[Math.floor(column / size)] = 1;
-    placeMarks[column % size] = 1;
-    const [x, y] = [engine[i] as number, independent[i] as number];
-    const away = Math.abs(x - y);
-    const finite = Number.isFinite(x) && Number.isFinite(y);
-    if (!finite) nonFinite++;
-    if (x === y) zeroSigns++;
-    const weight = finite ? away : Number.POSITIVE_INFINITY;
-    if (weight > most) [most, largestAt] = [weight, i];
+    alone[a[i] === c[i] ? "independent" : b[i] === c[i] ? "engine" : "nobody"]++;
+    tally.add(i, engine[i] as number, independent[i] as number);
   }
-  const startOfFirst = (first % columns) - (first % size);
+  const { elements, blocks, nonFinite, zeroSigns, places } = tally;
   return {
     ...{ name, type: type.name, block: size, elements, of: length, blocks, ofBlocks: length / size },
-    first:
-      first < 0
-        ? null
-        : {
-            row: Math.floor(first / columns),
-            block: startOfFirst / size,
-            columns: [startOfFirst, startOfFirst + size - 1],
-          },
-    rows: spreadOf(rowMarks),
-    blocksOfRow: spreadOf(blockMarks),
-    places: { ...spreadOf(placeMarks), name: elements === 0 ? null : placesName(placeMarks, type.name) },
-    largest:
-      largestAt < 0
-        ? null
-        : {
-            ...{ row: Math.floor(largestAt / columns), column: largestAt % columns },
-            ...{ engine: engine[largestAt] as number, independent: independent[largestAt] as number },
-            own: own[largestAt] as number,
-          },
-    ...{ nonFinite, zeroSigns, alone },
+    first: tally.firstBlock(),
+    ...{ rows: spreadOf(tally.rows), blocksOfRow: spreadOf(tally.blocksOfRow) },
+    places: { ...spreadOf(places), name: elements === 0 ? null : placesName(places, type.name) },
+    ...{ largest: elementOf(voices, tally.largestAt, columns), nonFinite, zeroSigns, alone },
   };
+}
+
+/** Counts and marks the elements that differ, which come in ascending order. */
+class Tally {
+  readonly rows: Uint8Array;
+  readonly blocksOfRow: Uint8Array;
+  readonly places: Uint8Array;
+  elements = 0;
+  blocks = 0;
+  nonFinite = 0;
+  zeroSigns = 0;
+  /** -1 where none differs. */
+  largestAt = -1;
+  readonly #columns: number;
+  readonly #size: number;
+  #first = -1;
+  #block = -1;
+  #largest = -1;
+
+  constructor(length: number, columns: number, size: number) {
+    this.#columns = columns;
+    this.#size = size;
+    this.rows = new Uint8Array(length / columns);
+    this.blocksOfRow = new Uint8Array(columns / size);
+    this.places = new Uint8Array(size);
+  }
+
+  add(index: number, engine: number, independent: number): void {
+    if (this.elements++ === 0) this.#first = index;
+    const block = Math.floor(index / this.#size);
+    if (block !== this.#block) this.blocks++;
+    this.#block = block;
+    const column = index % this.#columns;
+    this.rows[(index - column) / this.#columns] = 1;
+    this.blocksOfRow[Math.floor(column / this.#size)] = 1;
+    this.places[column % this.#size] = 1;
+    const finite = Number.isFinite(engine) && Number.isFinite(independent);
+    if (!finite) this.nonFinite++;
+    if (engine === independent) this.zeroSigns++;
+    const away = finite ? Math.abs(engine - independent) : Number.POSITIVE_INFINITY;
+    if (away > this.#largest) {
+      this.#largest = away;
+      this.largestAt = index;
+    }
+  }
+
+  firstBlock(): WeightDifference["first"] {
+    if (this.#first < 0) return null;
+    const column = this.#first % this.#columns;
+    const start = column - (column % this.#size);
+    const row = (this.#first - column) / this.#columns;
+    return { row, block: start / this.#size, columns: [start, start + this.#size - 1] };
+  }
+}
+
+function elementOf({ engine, independent, own }: WeightVoices, index: number, columns: number): WeightElement | null {
+  const [x, y, z] = [engine[index], independent[index], own[index]];
+  if (x === undefined || y === undefined || z === undefined) return null;
+  return { row: Math.floor(index / columns), column: index % columns, engine: x, independent: y, own: z };
 }
 
 /** Bits of values, every NaN the same. */
