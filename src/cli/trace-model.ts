@@ -101,7 +101,7 @@ async function writeSteps(
   const generated: number[] = [];
   try {
     if (engine.gpu !== undefined) {
-      for await (const record of weightRecords(engine.gpu.gpu, model, engine.gpu.weights, recording))
+      for await (const record of weightRecords(engine.gpu.gpu, model, engine.gpu.weights, recording, run.faults))
         writer.write(record);
     }
     bar.update(0, run.steps + 1);
