@@ -17,6 +17,7 @@ import { addImport } from "./import.ts";
 import { addInspect } from "./inspect.ts";
 import { addKv } from "./kv.ts";
 import { addLens } from "./lens.ts";
+import { addQuant } from "./quant.ts";
 import { addReference } from "./reference.ts";
 import { addReplay } from "./replay.ts";
 import { addTokens } from "./tokens.ts";
@@ -53,6 +54,7 @@ for (const add of [
   addInspect,
   addLens,
   addKv,
+  addQuant,
   addDeterminism,
   addGenerate,
   addTokens,

@@ -87,3 +87,10 @@ function divergence(expected: Float32Array, actual: Float32Array, eTop: number, 
   }
   return Math.max(0, weighted / eSum - Math.log(eSum) + Math.log(aSum));
 }
+
+/** -log of the probability that a row's softmax gives a token, in nats. NaN where a logit is NaN. */
+export function nextTokenNats(logits: Float32Array, token: number): number {
+  const most = logits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+  const sum = logits.reduce((total, x) => total + Math.exp(x - most), 0);
+  return Math.log(sum) + most - (logits[token] ?? Number.NaN);
+}
