@@ -5,8 +5,9 @@ import { basename, join } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { quantizeModel } from "../../references/llamacpp/dump.ts";
 import type { QuantFacts, QuantisedModel } from "../compare/quantisation.ts";
+import { readGgufMetadata } from "../model/gguf-metadata.ts";
 import { type Model, openModel } from "../model/model.ts";
-import type { Tokenizer } from "../model/tokenizer.ts";
+import { type Tokenizer, tokenizerFromMetadata } from "../model/tokenizer.ts";
 import { quantJson, quantText, quantVerdict } from "../report/quantisation.ts";
 import { InputError } from "../trace/errors.ts";
 import { DIVERGENT } from "./compare.ts";
@@ -98,6 +99,8 @@ async function quantFacts(
     }
     mkdirSync(folder, { recursive: true });
     const { audit, quiet, llamaCpp } = options;
+    for (const { type, path: made } of given)
+      await quantizeModel(path, made, type, llamaCpp === undefined ? {} : { llamaCpp });
     const judge = new QuantJudge({
       ...{ base, tokenizer, tokens, text, engine: options, audit, folder, version },
       llamaCpp: llamaCpp === undefined ? {} : { llamaCpp },
@@ -107,7 +110,6 @@ async function quantFacts(
     const models: QuantisedModel[] = [];
     for (const other of others) models.push(await judge.judge({ path: other, type: null }));
     for (const { type, path: made } of given) {
-      await quantizeModel(path, made, type, llamaCpp === undefined ? {} : { llamaCpp });
       models.push(await judge.judge({ path: made, type }));
       if (options.output === undefined) rmSync(made);
     }
@@ -124,7 +126,8 @@ function readText(model: Model, options: Options): { tokenizer: Tokenizer; token
   const { text, positions, ...prompt } = options;
   const given = [prompt.prompt, prompt.chat, prompt.tokens].some((option) => option !== undefined);
   if (text !== undefined && given) throw new InputError("--text and a prompt are two texts; give one of them");
-  const read = readPrompt(model, text === undefined ? prompt : { prompt: readBeginning(text, positions) }, 0);
+  const ids = text === undefined ? null : beginningOf(model, text, positions);
+  const read = readPrompt(model, ids === null ? prompt : { tokens: ids }, 0);
   const tokens = read.prompt.tokens.slice(0, positions);
   if (tokens.length < 2) {
     throw new InputError(`${text ?? "the prompt"}: ${tokens.length} token predicts nothing; give a longer text`);
@@ -135,10 +138,13 @@ function readText(model: Model, options: Options): { tokenizer: Tokenizer; token
 /** Characters of a file that are read for each token wanted: four times what a token of English takes. */
 const CHARACTERS_A_TOKEN = 16;
 
-function readBeginning(path: string, tokens: number): string {
+/** The first tokens of a file, at most `count`. */
+function beginningOf(model: Model, path: string, count: number): readonly number[] {
+  const tokenizer = tokenizerFromMetadata(readGgufMetadata(model.file.path));
   try {
-    return readFileSync(path, "utf8").slice(0, CHARACTERS_A_TOKEN * tokens);
+    return tokenizer.encode(readFileSync(path, "utf8").slice(0, CHARACTERS_A_TOKEN * count)).slice(0, count);
   } catch (error) {
+    if (error instanceof InputError) throw error;
     throw new InputError(`${path}: cannot be read: ${error instanceof Error ? error.message.split(",")[0] : error}`);
   }
 }
