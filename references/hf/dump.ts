@@ -1,8 +1,6 @@
 /** Runs HuggingFace Transformers on a model and leaves a dump folder. The environment is made first where it is missing. */
-import { fileURLToPath } from "node:url";
-import { packageRoot } from "../../src/model/package-root.ts";
-import { InputError } from "../../src/trace/errors.ts";
 import { runProgram } from "../program.ts";
+import { hfFile, hfPython } from "./environment.ts";
 
 export interface HuggingFaceDump {
   /** A llama GGUF, or a folder with config.json and safetensors. */
@@ -23,11 +21,8 @@ export interface HuggingFaceDump {
 
 /** Throws InputError with the dumper's own line where the model, the tokens or the environment will not do. */
 export async function dumpHuggingFace(dump: HuggingFaceDump): Promise<void> {
-  const { onNote } = dump;
-  const environment = await runProgram("hf", "bash", [file("setup.sh")], onNote === undefined ? {} : { onNote });
-  const python = environment.at(-1);
-  if (python === undefined) throw new InputError("hf: setup.sh named no python; run references/hf/setup.sh by hand");
-  const parts = [file("dump.py"), "--model", dump.model, "--out", dump.folder, "--greedy", `${dump.greedy}`];
+  const python = await hfPython(dump.onNote);
+  const parts = [hfFile("dump.py"), "--model", dump.model, "--out", dump.folder, "--greedy", `${dump.greedy}`];
   for (const tokens of dump.steps) parts.push("--step", tokens.join(","));
   if (dump.prompt !== undefined) parts.push(`--prompt=${dump.prompt}`);
   if (dump.logitsOnly) parts.push("--logits-only");
@@ -38,5 +33,3 @@ export async function dumpHuggingFace(dump: HuggingFaceDump): Promise<void> {
     },
   });
 }
-
-const file = (name: string) => fileURLToPath(new URL(`references/hf/${name}`, packageRoot()));

@@ -77,7 +77,7 @@ if [ ! -d "$target" ]; then
   trap 'rm -rf "$work"' EXIT
   flags=(-std=c++17 -O2 "${headers[@]/#/-I}")
   for library in "${libraries[@]}"; do flags+=("-Wl,-rpath,$(dirname "$library")"); done
-  for program in dump quantize decode; do
+  for program in dump quantize decode tokenize; do
     "${compiler[@]}" "${flags[@]}" "$here/$program.cpp" -o "$work/faultline-llamacpp-$program" "${libraries[@]}" -ldl >"$work/errors" 2>&1 ||
       fail "the llama.cpp in $(dirname "${libraries[0]}") does not fit; versions from b6845 (October 2025) to v0.5.0 (2026) do: $(complaint "$work/errors")"
   done

@@ -37,6 +37,7 @@ export async function llamaCppPrograms({ llamaCpp, onNote }: LlamaCppOptions = {
   readonly dump: string;
   readonly quantize: string;
   readonly decode: string;
+  readonly tokenize: string;
 }> {
   const system = `${process.platform} ${process.arch}`;
   if (llamaCpp === undefined && system !== "linux x64") {
@@ -49,7 +50,12 @@ export async function llamaCppPrograms({ llamaCpp, onNote }: LlamaCppOptions = {
   const printed = await runProgram("llama.cpp", "bash", parts, onNote === undefined ? {} : { onNote });
   const folder = printed.at(-1) ?? "";
   const program = (name: string) => join(folder, `faultline-llamacpp-${name}`);
-  return { dump: program("dump"), quantize: program("quantize"), decode: program("decode") };
+  return {
+    dump: program("dump"),
+    quantize: program("quantize"),
+    decode: program("decode"),
+    tokenize: program("tokenize"),
+  };
 }
 
 /** Runs a model and writes the dump folder (`names`: "llama.cpp"). Throws InputError where llama.cpp cannot do it. */

@@ -1,9 +1,7 @@
 /** Tokens first: where two sequences part, and which positions after that still belong together. */
 import type { Trace } from "../trace/reader.ts";
 import type { Manifest } from "../trace/record.ts";
-
-/** Positions that one side may have more than the other before sequences are given up as different: a BOS, a space, a template's head. */
-const LARGEST_SHIFT = 8;
+import { type Edit, tokenEdits } from "./token-edits.ts";
 
 export interface TokenDifference {
   readonly position: number;
@@ -17,11 +15,14 @@ export interface TokenDifference {
 export interface TokenAlignment {
   readonly expected: readonly number[];
   readonly actual: readonly number[];
-  /** Text of each actual position. */
+  /** Text of each position. */
+  readonly expectedPieces: readonly string[];
   readonly actualPieces: readonly string[];
+  /** The runs that differ, to the end of both sequences. */
+  readonly edits: readonly Edit[];
   /** Null where one sequence is the beginning of the other, or both are the same. */
   readonly difference: TokenDifference | null;
-  /** After the difference, position p of the actual sequence is position p - shift of the expected one; null where nothing fits. */
+  /** Most positions p after the difference belong to p - shift of the expected sequence; null where nothing fits. */
   readonly shift: number | null;
   /** The expected position of an actual one; null where it has none. */
   of(position: number): number | null;
@@ -55,53 +56,59 @@ export function traceSequence(trace: Trace) {
   return sequenceOf(trace.manifest, starts);
 }
 
-/** Aligns two sequences. */
+/**
+ * Aligns two sequences by the fewest edits between them. What is equal after the first difference belongs together only if it is more
+ * than half of the shorter remainder: a few tokens of other texts are always alike.
+ */
 export function alignTokens(
   expected: { readonly ids: readonly number[]; readonly pieces: readonly string[] },
   actual: { readonly ids: readonly number[]; readonly pieces: readonly string[] },
 ): TokenAlignment {
   const [e, a] = [expected.ids, actual.ids];
+  const edits = tokenEdits(e, a);
   const shortest = Math.min(e.length, a.length);
-  let at = 0;
-  while (at < shortest && e[at] === a[at]) at++;
-  const parts = at < shortest;
-  const shift = parts ? shiftAfter(e, a, at) : null;
+  const at = commonLength(e, a);
+  const equal = equalAfter(edits, at, e.length);
+  const isEvidence = equal.size > 1 && equal.size > (shortest - at) / 2;
   return {
-    expected: e,
-    actual: a,
+    ...{ expected: e, actual: a, edits },
+    expectedPieces: expected.pieces,
     actualPieces: actual.pieces,
-    difference: parts
-      ? {
-          position: at,
-          expected: e[at] ?? null,
-          actual: a[at] ?? null,
-          expectedPiece: expected.pieces[at] ?? null,
-          actualPiece: actual.pieces[at] ?? null,
-        }
-      : null,
-    shift,
-    of(position) {
-      if (position < at) return position;
-      if (shift === null) return null;
-      const other = position - shift;
-      return other >= at && other < e.length && e[other] === a[position] ? other : null;
-    },
+    difference:
+      at < shortest
+        ? {
+            position: at,
+            expected: e[at] ?? null,
+            actual: a[at] ?? null,
+            expectedPiece: expected.pieces[at] ?? null,
+            actualPiece: actual.pieces[at] ?? null,
+          }
+        : null,
+    shift: isEvidence ? mostFrequentShift(equal) : null,
+    of: (position) => (position < at ? position : isEvidence ? (equal.get(position) ?? null) : null),
   };
 }
 
-/** The shift under which most of what follows agrees; null where no shift makes more than half of it agree. */
-function shiftAfter(expected: readonly number[], actual: readonly number[], from: number): number | null {
-  let best: { shift: number; share: number } = { shift: 0, share: 0.5 };
-  for (let size = 0; size <= LARGEST_SHIFT; size++) {
-    for (const shift of size === 0 ? [0] : [size, -size]) {
-      let [alike, compared] = [0, 0];
-      for (let p = Math.max(from, from + shift); p < actual.length && p - shift < expected.length; p++) {
-        compared++;
-        if (actual[p] === expected[p - shift]) alike++;
-      }
-      // One token that agrees by chance is no evidence.
-      if (compared > 1 && alike / compared > best.share) best = { shift, share: alike / compared };
-    }
+/** Tokens that both begin with. */
+function commonLength(e: readonly number[], a: readonly number[]): number {
+  const shortest = Math.min(e.length, a.length);
+  let length = 0;
+  while (length < shortest && e[length] === a[length]) length++;
+  return length;
+}
+
+/** Actual positions from `from` on, with the expected ones that are equal to them: what lies between the edits and after the last. */
+function equalAfter(edits: readonly Edit[], from: number, end: number): Map<number, number> {
+  const pairs = new Map<number, number>();
+  for (const [i, { expectedTo, actualTo }] of edits.entries()) {
+    const count = (edits[i + 1]?.expectedFrom ?? end) - expectedTo;
+    for (let n = 0; n < count; n++) if (actualTo + n >= from) pairs.set(actualTo + n, expectedTo + n);
   }
-  return best.share > 0.5 ? best.shift : null;
+  return pairs;
+}
+
+function mostFrequentShift(pairs: ReadonlyMap<number, number>): number {
+  const counts = new Map<number, number>();
+  for (const [a, e] of pairs) counts.set(a - e, (counts.get(a - e) ?? 0) + 1);
+  return [...counts].reduce((best, each) => (each[1] > best[1] ? each : best))[0];
 }
