@@ -139,7 +139,7 @@ export function first(comparison: Comparison): First | null {
   // A token chosen after an op went wrong is what the op led to.
   if (tokens.difference !== null && (origin === undefined || origin.step >= tokenStep)) {
     const { position, expected, actual, expectedPiece, actualPiece } = tokens.difference;
-    const cause = tokenCause(tokens);
+    const cause = causeOf(comparison);
     // Two ids may have one piece.
     const id = (of: number | null) => (expectedPiece === actualPiece ? `${of} ` : "");
     const side = (of: number | null, piece: string | null) =>
@@ -189,9 +189,15 @@ export function first(comparison: Comparison): First | null {
   };
 }
 
-/** A cause of the token sequence explains it whole or not at all: its residual is 0. */
-export function tokenDiagnosis({ tokens }: Comparison): z.infer<typeof diagnosisSchema> | null {
-  const cause = tokenCause(tokens);
+/** The cause of the first difference between the tokens; of tokens that a run chose itself there is none. */
+function causeOf({ tokens, tokenStep, expected }: Comparison) {
+  const isPrompt = tokenStep === 0 && (tokens.difference?.position ?? 0) < (expected.manifest.tokens[0]?.length ?? 0);
+  return tokenCause(tokens, isPrompt);
+}
+
+/** A cause of the token sequence explains the first difference whole or not at all: its residual is 0. */
+export function tokenDiagnosis(comparison: Comparison): z.infer<typeof diagnosisSchema> | null {
+  const cause = causeOf(comparison);
   if (cause === null) return null;
   const none = { parameter: null, correctResidual: null, ties: [], runnerUp: null, fit: null };
   return { ...cause, ...none, residual: 0, tolerance: 0, evidence: "values", tried: TOKEN_CAUSES.length };
