@@ -1,5 +1,5 @@
 /** Prompt options -> token ids, checked against the model. */
-import { renderChat } from "../model/chat-template.ts";
+import { type ChatMessage, renderChat } from "../model/chat-template.ts";
 import { ModelError } from "../model/errors.ts";
 import { readGgufMetadata } from "../model/gguf-metadata.ts";
 import type { GgufMetadata } from "../model/metadata.ts";
@@ -28,13 +28,16 @@ export function promptTokens(metadata: GgufMetadata, tokenizer: Tokenizer, optio
   }
   if (options.tokens !== undefined) return { text: null, tokens: options.tokens };
   if (options.chat !== undefined) {
-    const system = options.system === undefined ? [] : [{ role: "system", content: options.system }];
-    const messages = [...system, { role: "user", content: options.chat }];
-    const text = renderChat(metadata, messages, { addGenerationPrompt: true });
+    const text = renderChat(metadata, chatMessages(options.chat, options.system), { addGenerationPrompt: true });
     return { text, tokens: tokenizer.encode(text, { addSpecial: false }) };
   }
   const text = options.prompt ?? "";
   return { text, tokens: tokenizer.encode(text) };
+}
+
+/** The messages of `--chat` and `--system`. */
+export function chatMessages(user: string, system?: string): ChatMessage[] {
+  return [...(system === undefined ? [] : [{ role: "system", content: system }]), { role: "user", content: user }];
 }
 
 /** The model's tokenizer; where it has none that works, ids can still be run, and stand for themselves. */

@@ -1,23 +1,52 @@
-/** `faultline tokens`: ids and pieces of a text. */
+/** `faultline tokens`: ids and pieces of a text, alone or beside another tokenizer's or a trace's. */
 import type { Command } from "commander";
+import { comparePrompts } from "../compare/prompts.ts";
 import { readGgufMetadata } from "../model/gguf-metadata.ts";
 import { tokenizerFromMetadata } from "../model/tokenizer.ts";
 import { tokensJson, tokensText } from "../report/tokens.ts";
+import { againstJson, againstText } from "../report/tokens-against.ts";
+import { InputError } from "../trace/errors.ts";
+import { DIVERGENT } from "./compare.ts";
 import { addOutputOptions, addPromptOptions, type OutputOptions, type PromptOptions } from "./options.ts";
 import { promptTokens } from "./prompt.ts";
+import { sidesOf } from "./token-sides.ts";
 
-export function addTokens(program: Command): void {
+type Options = PromptOptions & OutputOptions & { against?: string; all?: boolean; llamaCpp?: string };
+
+export function addTokens(program: Command, version: string): void {
   const command = program
     .command("tokens")
-    .description("show how a model's tokenizer cuts a text")
-    .argument("<model>", "GGUF file; one with only a vocabulary will do");
+    .description("show how a model's tokenizer cuts a text, beside another tokenizer or a trace")
+    .argument("<model>", "GGUF file; one with only a vocabulary will do")
+    .option(
+      "--against <other>",
+      "llamacpp, hf (Transformers on the same file), a HuggingFace folder, or a trace (.arrow), whose own prompt is taken where none is given",
+    )
+    .option("--all", "with --against: every row, not only those around differences")
+    .option("--llama-cpp <dir>", "llamacpp: your own llama.cpp, with headers and shared libraries built");
   addOutputOptions(addPromptOptions(command))
-    .addHelpText("after", '\nExample:\n  faultline tokens model.gguf --chat "Hello! How are you?"')
-    .action((path: string, options: PromptOptions & OutputOptions) => {
+    .addHelpText(
+      "after",
+      '\nExit status: 0 alike or done, 1 divergent, 2 could not do it.\n\nExamples:\n  faultline tokens model.gguf --chat "Hello! How are you?"\n  faultline tokens model.gguf --chat "Hello! How are you?" --against hf\n  faultline tokens model.gguf --against mine.arrow',
+    )
+    .action(async (path: string, options: Options) => {
       const metadata = readGgufMetadata(path);
       const tokenizer = tokenizerFromMetadata(metadata);
-      const { tokens } = promptTokens(metadata, tokenizer, options);
-      const rows = tokens.map((id) => ({ id, piece: tokenizer.piece(id) }));
-      process.stdout.write(options.json ? `${JSON.stringify(tokensJson(rows))}\n` : tokensText(rows));
+      if (options.against === undefined) {
+        const { tokens } = promptTokens(metadata, tokenizer, options);
+        if (tokens.length === 0) throw new InputError("the text has no tokens; give some with -p");
+        const rows = tokens.map((id) => ({ id, piece: tokenizer.piece(id) }));
+        process.stdout.write(options.json ? `${JSON.stringify(tokensJson(rows))}\n` : tokensText(rows));
+        return;
+      }
+      const { expected, actual, own } = await sidesOf(options.against, { path, metadata, tokenizer, options, version });
+      const comparison = comparePrompts(expected, actual);
+      const rows = own.ids.map((id, i) => ({ id, piece: own.pieces[i] ?? "" }));
+      process.stdout.write(
+        options.json
+          ? `${JSON.stringify(tokensJson(rows, againstJson(comparison)))}\n`
+          : againstText(comparison, options.all ?? false),
+      );
+      if (!comparison.isAlike) process.exitCode = DIVERGENT;
     });
 }

@@ -21,14 +21,22 @@ export const NORMALISERS: readonly { readonly name: string; readonly apply: (tex
   { name: "folding white space", apply: (text) => text.replaceAll(/\s+/gu, " ") },
 ];
 
-/** What both texts have from their first differing character on, quoted, a few characters long. */
-export function differAt(expected: string, actual: string): [string, string] {
+/** The first character, counted in code points, from which two texts differ. */
+export function differFrom(expected: string, actual: string): number {
   const [e, a] = [[...expected], [...actual]];
   let at = 0;
   while (at < e.length && at < a.length && e[at] === a[at]) at++;
-  const rest = (text: readonly string[]) =>
-    at >= text.length ? "nothing" : JSON.stringify(text.slice(at, at + SHOWN).join(""));
-  return [rest(e), rest(a)];
+  return at;
+}
+
+/** What both texts have from their first differing character on, quoted, a few characters long. */
+export function differAt(expected: string, actual: string): [string, string] {
+  const at = differFrom(expected, actual);
+  const rest = (text: string) => {
+    const characters = [...text].slice(at, at + SHOWN).join("");
+    return characters === "" ? "nothing" : JSON.stringify(characters);
+  };
+  return [rest(expected), rest(actual)];
 }
 
 /** Characters shown from the first that differs. */

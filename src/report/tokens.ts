@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { visible } from "./numbers.ts";
 import { table } from "./table.ts";
+import { againstSchema } from "./tokens-against.ts";
 
 export interface TokenRow {
   readonly id: number;
@@ -10,17 +11,24 @@ export interface TokenRow {
 
 export const tokensSchema = z.object({
   schema: z.literal("faultline.tokens/1"),
+  /** This program's tokens. */
   count: z.number().int(),
   ids: z.array(z.number().int()),
   pieces: z.array(z.string()),
+  /** Only with `--against`. */
+  against: againstSchema.optional(),
 });
 
-export function tokensJson(rows: readonly TokenRow[]): z.infer<typeof tokensSchema> {
+export function tokensJson(
+  rows: readonly TokenRow[],
+  against?: z.infer<typeof againstSchema>,
+): z.infer<typeof tokensSchema> {
   return tokensSchema.parse({
     schema: "faultline.tokens/1",
     count: rows.length,
     ids: rows.map((row) => row.id),
     pieces: rows.map((row) => row.piece),
+    ...(against === undefined ? {} : { against }),
   });
 }
 
