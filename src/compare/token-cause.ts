@@ -61,15 +61,17 @@ const CAUSES = {
     return null;
   },
 
-  "token.space-prefix": ({ run, opensText }: Parted) => {
+  "token.space-prefix": ({ run, afterSpecial, opensText }: Parted) => {
     const [e, a] = [run.expected.text, run.actual.text];
     if (e === null || a === null) return null;
     const more = isSpaced(a, e) ? "has" : isSpaced(e, a) ? "lacks" : null;
     // Without a word beside it a space is a prefix only where a prefix is put.
     if (more === null || ((e.trim() === "" || a.trim() === "") && !opensText)) return null;
-    return more === "has"
-      ? "the first piece that differs has a space that the expected one lacks: the space prefix was handled otherwise"
-      : "the first piece that differs lacks the space of the expected one: the space prefix was handled otherwise";
+    const how = more === "has" ? "has a space that the expected one lacks" : "lacks the space of the expected one";
+    const why = afterSpecial
+      ? "after a special token one side puts a space, or the other strips one"
+      : "the space prefix was handled otherwise";
+    return `the first piece that differs ${how}: ${why}`;
   },
 
   "token.newline": ({ run }: Parted) => {

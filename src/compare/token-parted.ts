@@ -15,8 +15,10 @@ export interface Parted {
   readonly whole: Readonly<Record<Side, string | null>>;
   /** The first run that differs; where the texts are the same, up to where both cut them at the same place again. */
   readonly run: Readonly<Record<Side, Run>>;
-  /** True where the run stands at the start or after a special token: where a space prefix is put. */
+  /** True where the run stands at the start, a BOS before it or not, or after a special token: where a space prefix is put. */
   readonly opensText: boolean;
+  /** True after a special token in the middle, where vocabularies may also say that white space is stripped. */
+  readonly afterSpecial: boolean;
 }
 
 export interface Run {
@@ -67,11 +69,12 @@ export function partedAt({
     pieces: pieces.slice(from, to),
     text: plainText(ids, pieces, from, to),
   });
-  const before = expectedPieces[first.expectedFrom - 1];
+  const isSpecial = SPECIAL.test(expectedPieces[first.expectedFrom - 1] ?? "");
   return {
     ...{ expected, actual, expectedPieces, actualPieces, whole },
     run: { expected: run(sides.expected), actual: run(sides.actual) },
-    opensText: first.expectedFrom === 0 || (before !== undefined && SPECIAL.test(before)),
+    opensText: first.expectedFrom === 0 || isSpecial,
+    afterSpecial: first.expectedFrom > 1 && isSpecial,
   };
 }
 
