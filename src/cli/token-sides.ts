@@ -4,6 +4,7 @@ import { tokenizeHuggingFace } from "../../references/hf/tokenize.ts";
 import { tokenizeLlamaCpp } from "../../references/llamacpp/tokenize.ts";
 import type { PromptSide } from "../compare/prompts.ts";
 import { renderChat } from "../model/chat-template.ts";
+import { ModelError } from "../model/errors.ts";
 import { type GgufMetadata, optionalInteger, optionalString } from "../model/metadata.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
 import { InputError } from "../trace/errors.ts";
@@ -134,9 +135,14 @@ function tracePrompt(path: string, { prompt: text }: Manifest, { metadata, token
 
 /** True if a text ends as the model's chat template opens an answer: then it is a rendered chat, which brings its own special tokens. */
 function endsAsChat(text: string, metadata: GgufMetadata): boolean {
-  if (optionalString(metadata, "tokenizer.chat_template") === undefined) return false;
   const mark = "\u{F0000}";
-  const rendered = renderChat(metadata, chatMessages(mark));
-  const ending = rendered.slice(rendered.lastIndexOf(mark) + mark.length);
-  return ending.trim() !== "" && text.endsWith(ending);
+  try {
+    const rendered = renderChat(metadata, chatMessages(mark));
+    const ending = rendered.slice(rendered.lastIndexOf(mark) + mark.length);
+    return ending.trim() !== "" && text.endsWith(ending);
+  } catch (error) {
+    // A model without a template that renders has no rendered chats.
+    if (error instanceof ModelError) return false;
+    throw error;
+  }
 }

@@ -29,6 +29,22 @@ describe("alignTokens", () => {
     expect(align([1, 2, 3, 4, 5], [1, 9, 8, 7, 6])).toMatchObject({ shift: null });
   });
 
+  it("follows several differences, and as many tokens more as there are", () => {
+    const words = Array.from({ length: 60 }, (_, i) => 100 + i);
+    const several = align(words, [...words.slice(0, 10), 7, ...words.slice(10, 30), ...words.slice(32), 8]);
+    expect([5, 10, 11, 30, 31, 58, 59].map((position) => several.of(position))).toEqual([
+      5,
+      null,
+      10,
+      29,
+      32,
+      59,
+      null,
+    ]);
+    const head = Array.from({ length: 25 }, (_, i) => i);
+    expect(align(words, [...head, ...words])).toMatchObject({ shift: 25, edits: [{ actualFrom: 0, actualTo: 25 }] });
+  });
+
   it("never pairs positions that hold other tokens", () => {
     const ids = fc.array(fc.integer({ min: 0, max: 4 }), { maxLength: 12 });
     fc.assert(

@@ -11,7 +11,8 @@ import { tokenizerFromMetadata } from "../../src/model/tokenizer.ts";
 import { comparisonSchema } from "../../src/report/comparison-facts.ts";
 import { tokensSchema } from "../../src/report/tokens.ts";
 import { rowsOf } from "../../src/report/tokens-against.ts";
-import { openTrace, recordOf } from "../support/traces.ts";
+import { TraceWriter, vocabularyOf } from "../../src/trace/writer.ts";
+import { manifestFor, recordOf } from "../support/traces.ts";
 import { vectorsOf, vocabularyMetadata, vocabularyPath } from "../support/vocabularies.ts";
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
@@ -45,12 +46,16 @@ function traced(name: string, ...options: string[]): string {
 }
 
 /** A trace of another engine that ran these steps; it knows no pieces and no text. */
-async function foreign(steps: readonly (readonly number[])[], vocab?: number): Promise<string> {
+function foreign(steps: readonly (readonly number[])[], vocab?: number, prompt: string | null = null) {
   const record = recordOf("embed", "token embd", [1, 1], new Float32Array(1));
-  const trace = await openTrace([record], steps, vocab === undefined ? {} : { hyperParameters: { vocab } });
-  await trace.close();
-  return trace.path;
+  const path = join(folder, `foreign-${written++}.arrow`);
+  const manifest = { ...manifestFor(steps, vocab === undefined ? {} : { hyperParameters: { vocab } }), prompt };
+  const writer = new TraceWriter(path, manifest, vocabularyOf([record]));
+  writer.write(record);
+  writer.finish(manifest);
+  return path;
 }
+let written = 0;
 
 describe("the chat of 38 tokens that became 39", () => {
   const model = vocabularyPath("llama-spm");
@@ -60,24 +65,19 @@ describe("the chat of 38 tokens that became 39", () => {
   const inserted = (at: number, id: number) => [...ids.slice(0, at), id, ...ids.slice(at)];
 
   it("38 against 38: alike", async () => {
-    const { status, verdict, sentence, cause } = against(model, await ran(ids), "--tokens", ids.join());
+    const { status, verdict, sentence, cause } = against(model, ran(ids), "--tokens", ids.join());
     expect([status, verdict, sentence, cause]).toEqual([0, "alike", "38 tokens", null]);
   });
 
   it("a BOS before them", async () => {
-    const { status, sentence, cause, aligned, positions } = against(
-      model,
-      await ran([1, ...ids]),
-      "--tokens",
-      `${ids}`,
-    );
+    const { status, sentence, cause, aligned, positions } = against(model, ran([1, ...ids]), "--tokens", `${ids}`);
     expect([status, aligned, positions]).toEqual([1, 38, 39]);
     expect(cause?.hypothesis).toBe("token.extra-bos");
     expect(sentence).toMatch(/^the tokens differ at position 0: 1 token more, 1 "<s>"; <s> stands before the text/);
   });
 
   it("one more in the middle: which, where, and what still belongs together", async () => {
-    const path = await ran(inserted(27, 29871));
+    const path = ran(inserted(27, 29871));
     const { status, sentence, edits, aligned, positions, first_difference } = against(
       model,
       path,
@@ -98,12 +98,7 @@ describe("the chat of 38 tokens that became 39", () => {
   });
 
   it("36, where only the start gets a space: which side put it is said", async () => {
-    const { cause, sentence, edits } = against(
-      model,
-      await ran(ids.filter((id) => id !== 29871)),
-      "--tokens",
-      `${ids}`,
-    );
+    const { cause, sentence, edits } = against(model, ran(ids.filter((id) => id !== 29871)), "--tokens", `${ids}`);
     expect(cause?.hypothesis).toBe("token.space-prefix");
     expect(cause?.what).toMatch(/lacks the space .* after a special token/);
     expect([edits.length, sentence]).toEqual([2, expect.stringMatching(/and 1 more difference after it$/)]);
@@ -115,7 +110,7 @@ describe("the chat of 38 tokens that became 39", () => {
   });
 
   it("a trace of another vocabulary is refused, with both sizes", async () => {
-    const path = await ran(ids, 49152);
+    const path = ran(ids, 49152);
     const { status, stderr } = faultline("tokens", MODEL, "-p", "x", "--against", path);
     expect(status).toBe(2);
     expect(stderr).toMatch(/vocabulary of 49152, the model one of 2048 tokens; give the model that was traced/);
@@ -161,6 +156,26 @@ describe("a run of the embedded model, with and without faults of the tokens", (
     for (const op of ops) if (op.step === 0 && op.verdict !== "other-context") expect(op.verdict, op.tap).toBe("alike");
     expect(ops.some(({ tap, verdict }) => tap === "blk.2.output" && verdict === "other-context")).toBe(true);
     expect(tokens.first_difference).toBeGreaterThanOrEqual(at);
+  });
+});
+
+describe("the prompt of a trace", () => {
+  const model = vocabularyPath("phi-3");
+  const { encode } = tokenizerFromMetadata(vocabularyMetadata("phi-3"));
+  const chat = "<s><|user|>\nHi<|end|>\n<|assistant|>\n";
+
+  it("that ends as the template opens an answer brings its own BOS; another gets one", () => {
+    for (const text of [chat, "Hi there"]) {
+      const ids = encode(text, { addSpecial: text !== chat });
+      expect(against(model, foreign([ids], 32064, text)).sentence).toBe(`${ids.length} tokens`);
+      const { cause } = against(model, foreign([[1, ...ids]], 32064, text));
+      expect(cause?.hypothesis).toBe("token.extra-bos");
+    }
+  });
+
+  it("that a run took without its BOS is not excused", () => {
+    const ids = encode("Hi there", { addSpecial: false });
+    expect(against(model, foreign([ids], 32064, "Hi there")).cause?.hypothesis).toBe("token.missing-bos");
   });
 });
 
@@ -250,7 +265,7 @@ describe("rows of two sequences", () => {
 
   it("of long sequences only those near a difference are shown, and how many are left out is said", async () => {
     const ids = Array.from({ length: 300 }, (_, i) => 300 + i);
-    const path = await foreign([[...ids.slice(0, 100), 5, ...ids.slice(100)]]);
+    const path = foreign([[...ids.slice(0, 100), 5, ...ids.slice(100)]]);
     const shown = (...options: string[]) =>
       faultline("tokens", MODEL, "--tokens", ids.join(), "--against", path, ...options)
         .stdout.trimEnd()
@@ -267,23 +282,27 @@ describe("what cannot be held against anything", () => {
     return stderr;
   };
 
-  it("is one line with the remedy", async () => {
-    expect(refused("-p", "x", "--against", "nobody")).toMatch(
+  it.each<[name: string, message: RegExp, args: () => string[] | Promise<string[]>]>([
+    [
+      "an unknown name",
       /--against nobody: there are llamacpp, hf, .* \(\.arrow\)/,
-    );
-    expect(refused("--against", "llamacpp")).toMatch(/no prompt; give one of/);
-    expect(refused("--tokens", "1,2", "--against", "hf")).toMatch(/--tokens has no text that hf could cut; give -p/);
-    expect(refused("-p", "x", "--against", join(folder, "none.arrow"))).toMatch(/none\.arrow/);
-    expect(refused("-p", "x", "--against", await foreign([]))).toMatch(/its manifest names no tokens/);
-    expect(refused("--against", await foreign([[1, 2]]))).toMatch(/has no prompt text to tokenise; give -p/);
-    expect(refused("-p", "x y", "--against", await foreign([[1], [2]]))).toMatch(/run token by token/);
-    expect(refused("-p", "x", "--against", await foreign([[1, 5000]]))).toMatch(
-      /has token 5000, the model one of 2048/,
-    );
-    expect(refused("--tokens", "1,2048", "--against", await foreign([[1]]))).toMatch(/token id 2048 is outside/);
-    expect(refused("-p", "x", "--against", folder)).toMatch(
-      /^hf: .*no tokenizer in the folder|faultline: hf: .*no tokenizer/,
-    );
+      () => ["-p", "x", "--against", "nobody"],
+    ],
+    ["no prompt", /no prompt; give one of/, () => ["--against", "llamacpp"]],
+    [
+      "ids without a text",
+      /--tokens has no text that hf could cut; give -p/,
+      () => ["--tokens", "1,2", "--against", "hf"],
+    ],
+    ["no such trace", /none\.arrow/, () => ["-p", "x", "--against", join(folder, "none.arrow")]],
+    ["a trace without tokens", /its manifest names no tokens/, async () => ["-p", "x", "--against", foreign([])]],
+    ["a trace without text", /has no prompt text to tokenise; give -p/, async () => ["--against", foreign([[1, 2]])]],
+    ["a prompt token by token", /run token by token/, async () => ["-p", "x y", "--against", foreign([[1], [2]])]],
+    ["a trace's own ids", /token 5000, the model one of 2048/, async () => ["-p", "x", "--against", foreign([[5000]])]],
+    ["an id outside", /token id 2048 is outside/, async () => ["--tokens", "1,2048", "--against", foreign([[1]])]],
+    ["a folder without a tokenizer", /no tokenizer in the folder/, () => ["-p", "x", "--against", folder]],
+  ])("%s: one line with the remedy", async (_, message, args) => {
+    expect(refused(...(await args()))).toMatch(message);
   });
 
   it("a text without tokens", () => {
