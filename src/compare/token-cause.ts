@@ -8,7 +8,9 @@ export interface TokenCause {
   readonly what: string;
 }
 
-const ENDS = /^(<\/s>|<[|｜]?.*(eos|eot|eom|end).*>|\[(SEP|EOS)\])$/u;
+/** Tokens that end a text or a turn; `<|end_header_id|>` ends neither. */
+const ENDS =
+  /^(<\/s>|<(eos|end_of_turn|end_of_utterance)>|<[|｜](im_end|end|eot|eot_id|eom_id|eos|endoftext|end_of_text|end_of_turn|end[_▁]of[_▁]sentence)[|｜]>|\[(SEP|EOS)\])$/iu;
 
 /** True if the shorter one is the beginning of the longer; one token alike is no evidence. */
 function begins(a: readonly number[], b: readonly number[]): boolean {

@@ -59,6 +59,7 @@ const WITHHELD: readonly [
   ["token.missing-bos", "token.other-text", ["Hello", " world", "!"], [" world", "!"]],
   ["token.extra-eos", "token.other-text", ["<s>", "Hello"], ["<s>", "Hello", "!"]],
   ["token.extra-eos", "token.other-text", ["<s>", "Hello"], ["<s>", "Hello", "<s>"]],
+  ["token.extra-eos", "token.other-text", ["<s>", "Hello"], ["<s>", "Hello", "<|end_header_id|>"]],
   ["token.missing-eos", "token.other-text", ["<s>", "Hello", "<|im_start|>"], ["<s>", "Hello"]],
   ["token.special-split", "token.other-cut", ["<div>", "x"], ["<", "div", ">", "x"]],
   ["token.special-split", "token.other-text", ["<|im_end|>", "x"], ["<", "|", "im", "|>", "x"]],
