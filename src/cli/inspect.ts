@@ -1,17 +1,28 @@
 /** `faultline inspect`: growth through the layers, and statistics of any tap. */
 import type { Command } from "commander";
+import { checkModel } from "../compare/audit.ts";
 import { compareTraces } from "../compare/compare.ts";
+import { type FileWeight, fileWeight, type Recorded, recordedAs } from "../compare/file-weights.ts";
 import { growthTable, rmsPairs, tapRows } from "../compare/growth.ts";
 import { parseLayers } from "../model/model.ts";
 import { type InspectFacts, inspectJson, inspectText } from "../report/inspect.ts";
 import type { Versus } from "../report/inspect-vs.ts";
+import { strangers, type WeightFacts } from "../report/inspect-weights.ts";
+import { tapMatcher } from "../trace/capture.ts";
 import { InputError } from "../trace/errors.ts";
-import { Trace } from "../trace/reader.ts";
+import { type RecordSummary, Trace } from "../trace/reader.ts";
+import { modelOf } from "./audited.ts";
 import { DIVERGENT } from "./compare.ts";
 import { addOutputOptions, globList, integer, type OutputOptions } from "./options.ts";
 import { progressBar } from "./progress.ts";
 
-type Options = OutputOptions & { step: number; tap?: string[]; layers?: string; vs?: string };
+type Options = OutputOptions & {
+  step: number;
+  tap?: string[];
+  layers?: string;
+  model?: string;
+  vs?: string;
+};
 
 export function addInspect(program: Command): void {
   const command = program
@@ -21,12 +32,13 @@ export function addInspect(program: Command): void {
     .option("--step <number>", "forward pass: 0 is the prompt, 1 the first decode step", integer(0), 0)
     .option("--tap <globs>", "statistics of these taps, comma-separated, e.g. 'blk.0.*'", globList);
   command
-    .option("--layers <spec>", "every op inside these layers, and their weights where recorded: 3, 0-2 or 0-4,7")
+    .option("--layers <spec>", "what goes into these layers and every op inside them: 3, 0-2 or 0-4,7")
+    .option("--model <model>", "the GGUF file that was run: its weights beside the ops, or summed up by kind")
     .option("--vs <reference>", "trace that is trusted: both curves, their ratio, and the first op that departs");
   addOutputOptions(command)
     .addHelpText(
       "after",
-      "\nExit status with --vs: 0 grows alike, 1 departs. Weights are recorded by: faultline trace ... --taps '*,weight:*'\n\nExamples:\n  faultline inspect trace.arrow --tap 'blk.0.*,logits'\n  faultline inspect trace.arrow --vs reference.arrow --layers 0,21",
+      "\nExit status: 1 where --vs departs, or a weight that the trace recorded is not --model's; else 0. Weights are recorded by: faultline trace ... --taps '*,weight:*'\n\nExamples:\n  faultline inspect trace.arrow --tap 'blk.0.*,logits'\n  faultline inspect trace.arrow --model model.gguf --layers 0,21\n  faultline inspect trace.arrow --vs reference.arrow --layers 0,21",
     )
     .action(async (path: string, options: Options) => {
       const trace = await Trace.open(path);
@@ -34,7 +46,8 @@ export function addInspect(program: Command): void {
       try {
         const facts = await inspected(path, trace, options, reference);
         process.stdout.write(options.json ? `${JSON.stringify(inspectJson(facts))}\n` : inspectText(facts));
-        if (facts.versus?.comparison.verdict === "divergent") process.exitCode = DIVERGENT;
+        const isStrange = facts.weights !== null && strangers(facts.weights).length > 0;
+        if (isStrange || facts.versus?.comparison.verdict === "divergent") process.exitCode = DIVERGENT;
       } finally {
         await trace.close();
         await reference?.close();
@@ -51,21 +64,63 @@ async function inspected(path: string, trace: Trace, options: Options, reference
   }
   const globs = wantedTaps(trace, options);
   const taps = globs === null ? [] : tapRows(records, step, globs);
-  if (globs !== null && taps.length === 0) {
+  const weights =
+    options.model === undefined ? null : await weightsOf(trace, options.model, taps, globs, options.quiet);
+  if (globs !== null && taps.length === 0 && (weights === null || weights.weights.length === 0)) {
     throw new InputError(`${path}: no tap of step ${step} matches ${globs.join(",")}; try --tap '*'`);
   }
   const growth = growthTable(records, step);
   const versus = reference === null ? null : await versusOf(trace, reference, step, growth, taps, options.quiet);
-  return { path, manifest, partial, records: records.length, steps: steps.size, step, growth, taps, versus };
+  return { path, manifest, partial, records: records.length, steps: steps.size, step, growth, taps, weights, versus };
 }
 
-/** Globs of the taps asked for; null where none are. */
+/** Globs of the taps asked for; null where none are. A layer comes with what goes into it. */
 function wantedTaps({ records }: Trace, { tap, layers }: Options): string[] | null {
   if (layers === undefined) return tap ?? null;
   if (layers === "none") throw new InputError("--layers none: names no layer to look into; write 3, 0-2 or 0-4,7");
-  const count = records.reduce((most, { layer }) => Math.max(most, (layer ?? -1) + 1), 0);
-  const inside = parseLayers(layers, count).flatMap((layer) => [`blk.${layer}.*`, `weight:blk.${layer}.*`]);
+  const ran = [...new Set(records.flatMap(({ layer }) => layer ?? []))].sort((a, b) => a - b);
+  const before = (layer: number) => ran[ran.indexOf(layer) - 1];
+  const inside = parseLayers(layers, (ran.at(-1) ?? -1) + 1).flatMap((layer) => {
+    const last = before(layer);
+    return [last === undefined ? "embed" : `blk.${last}.output`, `blk.${layer}.*`, `weight:blk.${layer}.*`];
+  });
   return [...(tap ?? []), ...inside];
+}
+
+/** Weights of the file that the ops shown read and that globs name (`weight:*`); all of them without globs. */
+async function weightsOf(
+  trace: Trace,
+  path: string,
+  taps: InspectFacts["taps"],
+  globs: string[] | null,
+  quiet: boolean | undefined,
+): Promise<WeightFacts> {
+  const model = await modelOf(trace, path);
+  const bar = progressBar("decoding", "weights", quiet);
+  try {
+    await checkModel(model, trace);
+    const { file } = model;
+    const shown = new Set(taps.map(({ tap }) => tap));
+    const readers = model.graph.filter(({ op }) => shown.has(op.tap));
+    const readBy = new Map(readers.map(({ op }) => [op.tap, op.weights]));
+    const isRead = new Set([...readBy.values()].flat());
+    const isNamed = tapMatcher(globs ?? ["*"]);
+    const names = [...model.weights.keys()].filter((name) => isRead.has(name) || isNamed(`weight:${name}`));
+    const traced = new Map(trace.records.map((record) => [record.tap, record]));
+    const weights: FileWeight[] = [];
+    const recorded = new Map<string, { record: RecordSummary; as: Recorded }>();
+    for (const [done, name] of names.entries()) {
+      bar.update(done, names.length);
+      const weight = fileWeight(file, name);
+      const record = traced.get(`weight:${name}`);
+      weights.push(weight);
+      if (record !== undefined) recorded.set(name, { record, as: recordedAs(file, weight, record) });
+    }
+    return { file: file.name, weights, isAll: globs === null, readBy, recorded };
+  } finally {
+    bar.stop();
+    model.file.close();
+  }
 }
 
 async function versusOf(

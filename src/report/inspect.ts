@@ -4,10 +4,11 @@ import { z } from "zod";
 import type { GrowthRow } from "../compare/growth.ts";
 import type { RecordSummary } from "../trace/reader.ts";
 import type { Manifest } from "../trace/record.ts";
-import { knownStatistic } from "../trace/statistics.ts";
 import { isResidualStream } from "../trace/taps.ts";
 import { colors } from "./colors.ts";
+import { jsonNumber, jsonOf, statisticsFields, statisticsJson } from "./inspect-statistics.ts";
 import { type Versus, versusJson, versusSchema, versusText } from "./inspect-vs.ts";
+import { hashText, tapTable, type WeightFacts, weightsJson, weightsSchema, weightsText } from "./inspect-weights.ts";
 import { figure, short, visible } from "./numbers.ts";
 import { scaleOf, sparkline } from "./sparkline.ts";
 import { table } from "./table.ts";
@@ -21,14 +22,11 @@ export interface InspectFacts {
   readonly step: number;
   readonly growth: readonly GrowthRow[];
   readonly taps: readonly RecordSummary[];
+  /** Null without a model. */
+  readonly weights: WeightFacts | null;
   /** Null without a reference. */
   readonly versus: Versus | null;
 }
-
-/** A number, or its name where JSON has none; null where it is not known. */
-const jsonNumber = z.union([z.number(), z.enum(["NaN", "Inf", "-Inf"])]).nullable();
-const jsonOf = (value: number | null) =>
-  value === null || Number.isFinite(value) ? value : (short(value) as "NaN" | "Inf" | "-Inf");
 
 export const inspectSchema = z.object({
   schema: z.literal("faultline.inspect/1"),
@@ -59,19 +57,12 @@ export const inspectSchema = z.object({
       op: z.string(),
       dims: z.string(),
       shape: z.array(z.number().int()),
-      count: z.number().int(),
-      nan: z.number().int(),
-      inf: z.number().int(),
-      zero: z.number().int(),
-      min: jsonNumber,
-      max: jsonNumber,
-      max_abs: jsonNumber,
-      max_abs_index: z.number().int(),
-      mean: jsonNumber,
-      rms: jsonNumber,
+      ...statisticsFields,
       hash: z.string(),
     }),
   ),
+  /** Null without a model. */
+  weights: weightsSchema.nullable(),
   vs: versusSchema.nullable(),
 });
 
@@ -99,22 +90,22 @@ export function inspectJson(facts: InspectFacts): z.infer<typeof inspectSchema> 
       non_finite: nonFinite,
     })),
     taps: facts.taps.map(({ tap, op, dims, shape, statistics: s, hash }) => ({
-      ...{ tap, op, dims, shape, count: s.count, nan: s.nanCount, inf: s.infCount, zero: s.zeroCount },
-      ...{ min: jsonOf(knownStatistic("min", s)), max: jsonOf(knownStatistic("max", s)) },
-      ...{ max_abs: jsonOf(knownStatistic("maxAbs", s)), max_abs_index: s.maxAbsIndex },
-      ...{ mean: jsonOf(knownStatistic("mean", s)), rms: jsonOf(knownStatistic("rms", s)) },
-      ...{ hash: hash.toString(16).padStart(16, "0") },
+      ...{ tap, op, dims, shape },
+      ...{ ...statisticsJson(s), hash: hashText(hash) },
     })),
+    weights: facts.weights === null ? null : weightsJson(facts.weights),
     vs: facts.versus === null ? null : versusJson(facts.versus),
   });
 }
 
 export function inspectText(facts: InspectFacts): string {
-  const { taps, versus } = facts;
+  const { taps, weights, versus } = facts;
+  const isChosen = taps.length > 0 || (weights !== null && !weights.isAll);
   return [
     header(facts),
-    taps.length > 0 ? tapTable(taps) : growth(facts),
-    ...(versus === null ? [] : [versusText(versus, taps.length > 0)]),
+    isChosen ? tapTable(taps, weights) : growth(facts),
+    ...(weights === null ? [] : [weightsText(weights)]),
+    ...(versus === null ? [] : [versusText(versus, isChosen)]),
   ].join("\n");
 }
 
@@ -155,24 +146,4 @@ function growth({ growth: rows }: InspectFacts): string {
       row.nonFinite === 0 ? "0" : colors.red(String(row.nonFinite)),
     ]),
   )}`;
-}
-
-function tapTable(rows: readonly RecordSummary[]): string {
-  const columns = [
-    { title: "tap", align: "left" as const },
-    { title: "shape", align: "left" as const },
-    ...["RMS", "mean", "min", "max", "zeros", "NaN", "Inf", "hash"].map((title) => ({ title })),
-  ];
-  return table(
-    columns,
-    rows.map(({ tap, shape, statistics: s, hash }) => [
-      tap,
-      shape.join("x"),
-      ...(["rms", "mean", "min", "max"] as const).map((name) => figure(knownStatistic(name, s))),
-      String(s.zeroCount),
-      s.nanCount === 0 ? "0" : colors.red(String(s.nanCount)),
-      s.infCount === 0 ? "0" : colors.red(String(s.infCount)),
-      hash === 0n ? "?" : hash.toString(16).padStart(16, "0").slice(0, 8),
-    ]),
-  );
 }

@@ -39,17 +39,35 @@ export function sketchOf(values: Float32Array, rows: number, columns: number): F
   return sketch;
 }
 
+/** The hash of a tensor that comes in pieces, one after the other. */
+export class HashFold {
+  #low = 0;
+  #high = 0;
+  #next = 0;
+
+  add(values: Float32Array): void {
+    const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+    const first = this.#next;
+    let low = this.#low;
+    let high = this.#high;
+    for (let i = 0; i < bits.length; i++) {
+      const b = bits[i] as number;
+      low = (low + fmix32(b ^ fmix32((first + i) ^ HASH_SEED_LOW))) | 0;
+      high = (high + fmix32(b ^ fmix32((first + i) ^ HASH_SEED_HIGH))) | 0;
+    }
+    [this.#low, this.#high, this.#next] = [low, high, first + bits.length];
+  }
+
+  get hash(): bigint {
+    return joinHash(this.#low, this.#high);
+  }
+}
+
 /** Hash of a tensor from its bits and flat row-major indices: `high << 32 | low`, each a sum modulo 2^32. */
 export function hashOf(values: Float32Array): bigint {
-  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  let low = 0;
-  let high = 0;
-  for (let i = 0; i < bits.length; i++) {
-    const b = bits[i] as number;
-    low = (low + fmix32(b ^ fmix32(i ^ HASH_SEED_LOW))) | 0;
-    high = (high + fmix32(b ^ fmix32(i ^ HASH_SEED_HIGH))) | 0;
-  }
-  return joinHash(low, high);
+  const fold = new HashFold();
+  fold.add(values);
+  return fold.hash;
 }
 
 /** The 64-bit hash from its two sums. */
