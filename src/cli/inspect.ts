@@ -1,7 +1,7 @@
 /** `faultline inspect`: growth through the layers, and statistics of any tap. */
 import type { Command } from "commander";
 import { checkModel } from "../compare/audit.ts";
-import { compareTraces } from "../compare/compare.ts";
+import { type CompareOptions, compareTraces } from "../compare/compare.ts";
 import { type FileWeight, fileWeight, type Recorded, recordedAs } from "../compare/file-weights.ts";
 import { growthTable, rmsPairs, tapRows } from "../compare/growth.ts";
 import { parseLayers } from "../model/model.ts";
@@ -22,6 +22,7 @@ type Options = OutputOptions & {
   layers?: string;
   model?: string;
   vs?: string;
+  envelope?: string;
 };
 
 export function addInspect(program: Command): void {
@@ -34,28 +35,48 @@ export function addInspect(program: Command): void {
   command
     .option("--layers <spec>", "what goes into these layers and every op inside them: 3, 0-2 or 0-4,7")
     .option("--model <model>", "the GGUF file that was run: its weights beside the ops, or summed up by kind")
-    .option("--vs <reference>", "trace that is trusted: both curves, their ratio, and the first op that departs");
+    .option("--vs <reference>", "trace that is trusted: both curves, their ratio, and the first op that departs")
+    .option(
+      "--envelope <trace>",
+      "with --vs, a second trusted trace: how far it is from the first is taken as natural",
+    );
   addOutputOptions(command)
     .addHelpText(
       "after",
       "\nExit status: 1 where --vs departs, or a weight that the trace recorded is not --model's; else 0. Weights are recorded by: faultline trace ... --taps '*,weight:*'\n\nExamples:\n  faultline inspect trace.arrow --tap 'blk.0.*,logits'\n  faultline inspect trace.arrow --model model.gguf --layers 0,21\n  faultline inspect trace.arrow --vs reference.arrow --layers 0,21",
     )
     .action(async (path: string, options: Options) => {
-      const trace = await Trace.open(path);
-      const reference = options.vs === undefined ? null : await Trace.open(options.vs);
+      const { vs, envelope } = options;
+      if (envelope !== undefined && vs === undefined) {
+        throw new InputError(`--envelope ${envelope}: widens what --vs allows; name the reference too`);
+      }
+      const open: Trace[] = [];
+      const openTrace = async (each: string) => {
+        const trace = await Trace.open(each);
+        open.push(trace);
+        return trace;
+      };
       try {
-        const facts = await inspected(path, trace, options, reference);
+        const trace = await openTrace(path);
+        const reference = vs === undefined ? null : await openTrace(vs);
+        const others = envelope === undefined ? {} : { envelope: await openTrace(envelope) };
+        const facts = await inspected(path, trace, options, reference, others);
         process.stdout.write(options.json ? `${JSON.stringify(inspectJson(facts))}\n` : inspectText(facts));
         const isStrange = facts.weights !== null && strangers(facts.weights).length > 0;
         if (isStrange || facts.versus?.comparison.verdict === "divergent") process.exitCode = DIVERGENT;
       } finally {
-        await trace.close();
-        await reference?.close();
+        for (const trace of open) await trace.close();
       }
     });
 }
 
-async function inspected(path: string, trace: Trace, options: Options, reference: Trace | null): Promise<InspectFacts> {
+async function inspected(
+  path: string,
+  trace: Trace,
+  options: Options,
+  reference: Trace | null,
+  others: { readonly envelope?: Trace },
+): Promise<InspectFacts> {
   const { records, manifest, partial } = trace;
   const { step } = options;
   const steps = new Set(records.map((record) => record.step));
@@ -70,7 +91,12 @@ async function inspected(path: string, trace: Trace, options: Options, reference
     throw new InputError(`${path}: no tap of step ${step} matches ${globs.join(",")}; try --tap '*'`);
   }
   const growth = growthTable(records, step);
-  const versus = reference === null ? null : await versusOf(trace, reference, step, growth, taps, options.quiet);
+  const bar = progressBar("comparing", "records", options.quiet);
+  const compared = { ...others, progress: (done: number, total: number) => bar.update(done, total) };
+  const versus =
+    reference === null
+      ? null
+      : await versusOf(trace, reference, step, growth, taps, compared).finally(() => bar.stop());
   return { path, manifest, partial, records: records.length, steps: steps.size, step, growth, taps, weights, versus };
 }
 
@@ -129,19 +155,14 @@ async function versusOf(
   step: number,
   growth: InspectFacts["growth"],
   taps: InspectFacts["taps"],
-  quiet: boolean | undefined,
+  options: CompareOptions,
 ): Promise<Versus> {
-  const bar = progressBar("comparing", "records", quiet);
-  try {
-    const comparison = await compareTraces(reference, trace, { progress: (done, total) => bar.update(done, total) });
-    const inStream = new Set(growth.map(({ tap }) => tap));
-    const stream = trace.records.filter((record) => record.step === step && inStream.has(record.tap));
-    return {
-      ...{ path: reference.path, comparison },
-      stream: rmsPairs(stream, reference.records, step),
-      taps: rmsPairs(taps, reference.records, step),
-    };
-  } finally {
-    bar.stop();
-  }
+  const comparison = await compareTraces(reference, trace, options);
+  const inStream = new Set(growth.map(({ tap }) => tap));
+  const stream = trace.records.filter((record) => record.step === step && inStream.has(record.tap));
+  return {
+    ...{ path: reference.path, comparison },
+    stream: rmsPairs(stream, reference.records, step),
+    taps: rmsPairs(taps, reference.records, step),
+  };
 }

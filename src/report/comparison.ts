@@ -58,14 +58,19 @@ function positions({ tokens: { expected, actual } }: Comparison): string {
   return ` at ${Math.min(expected.length, actual.length)} of ${Math.max(expected.length, actual.length)} positions`;
 }
 
-/** What a match does not say: records without a partner, those that only statistics speak for, and budgets that let all pass. */
-function limits({ ops, unmatched }: Comparison): string {
+/** What a match does not say: records without a partner, and what speaks for the others. */
+function limits(comparison: Comparison): string {
+  const left = (side: "expected" | "actual") => comparison.unmatched.filter((each) => each.side === side).length;
+  const [expected, actual] = [left("expected"), left("actual")];
+  const alone = expected + actual > 0 ? `; not compared: ${expected} expected, ${actual} actual` : "";
+  return `${alone}${weakEvidence(comparison)}`;
+}
+
+/** Of the ops compared, those that only statistics speak for, and budgets that let all pass. */
+export function weakEvidence({ ops }: Comparison): string {
   const byStatistics = ops.filter((op) => op.evidence === "statistics").length;
   const blind = ops.filter(isBlind).length;
-  const left = (side: "expected" | "actual") => unmatched.filter((each) => each.side === side).length;
-  const [expected, actual] = [left("expected"), left("actual")];
   return [
-    expected + actual > 0 ? `; not compared: ${expected} expected, ${actual} actual` : "",
     byStatistics > 0 ? `; ${byStatistics} of ${ops.length} only as far as statistics can tell` : "",
     blind > 0 ? `; ${blind} of ${ops.length} could not have been seen to differ` : "",
   ].join("");
@@ -231,7 +236,7 @@ export function worstOf(ops: readonly ComparedOp[]): ComparedOp | undefined {
 }
 
 /** A budget as large as the tensor itself lets anything pass: that is no evidence. */
-function blindLines({ ops }: Comparison): string[] {
+export function blindLines({ ops }: Comparison): string[] {
   const blind = ops.filter(isBlind);
   if (blind.length === 0) return [];
   return [

@@ -4,7 +4,8 @@ import type { Comparison } from "../compare/compare.ts";
 import type { RmsPair } from "../compare/growth.ts";
 import { isResidualStream } from "../trace/taps.ts";
 import { colors } from "./colors.ts";
-import { first } from "./comparison-facts.ts";
+import { blindLines, weakEvidence } from "./comparison.ts";
+import { first, isBlind } from "./comparison-facts.ts";
 import { apart, figure, nearOne } from "./numbers.ts";
 import { scaleOf, sparkline } from "./sparkline.ts";
 import { table } from "./table.ts";
@@ -34,6 +35,11 @@ export const versusSchema = z.object({
   /** The answer in one sentence. */
   sentence: z.string(),
   first: z.object({ tap: z.string(), step: z.number().int() }).nullable(),
+  /** Ops allowed to differ by as much as they are large. */
+  cannot_be_seen: z.number().int(),
+  /** The second trusted trace; null without one. */
+  envelope: z.string().nullable(),
+  warnings: z.array(z.string()),
   growth: z.array(pairSchema),
   taps: z.array(pairSchema),
 });
@@ -48,18 +54,25 @@ export function versusJson(versus: Versus): z.infer<typeof versusSchema> {
     ...{ trace: path, producer: comparison.expected.manifest.producer.name, verdict: comparison.verdict },
     sentence: versusSentence(versus),
     first: at === null ? null : { tap: at.tap, step: at.step },
+    cannot_be_seen: comparison.ops.filter(isBlind).length,
+    ...{ envelope: comparison.envelope, warnings: [...comparison.warnings] },
     ...{ growth: stream.map(pair), taps: taps.map(pair) },
   };
 }
 
-/** Grows as the reference does, or departs first at an op. */
+/**
+ * Grows as the reference does, or departs first at an op. RMS differ by no more than the rows do (triangle inequality), so a stream
+ * within budgets below 1 grows alike; budgets from 1 on bound nothing, and then only what was seen is said.
+ */
 export function versusSentence({ comparison, stream }: Versus): string {
   const ratios = stream.flatMap(({ ratio }) => finite(ratio) ?? []);
   const [least, most] = [Math.min(...ratios), Math.max(...ratios)];
   const alike =
     ratios.length === 0 ? "" : `RMS ${nearOne(least)} to ${nearOne(most)} times the reference's along the stream`;
   if (comparison.verdict === "match") {
-    return `grows as the reference does: ${alike === "" ? "" : `${alike}, and `}none of ${comparison.ops.length} ops is beyond its budget`;
+    const { ops } = comparison;
+    const claim = ops.some(isBlind) ? "is not seen to depart from the reference" : "grows as the reference does";
+    return `${claim}: ${alike === "" ? "" : `${alike}, and `}none of ${ops.length} ops is beyond its budget${weakEvidence(comparison)}`;
   }
   return `departs from the reference${alike === "" ? "" : ` (${alike})`}; first: ${first(comparison)?.sentence ?? ""}`;
 }
@@ -81,7 +94,10 @@ export function versusText(versus: Versus, wantsTaps: boolean): string {
     ratio === null ? "" : nearOne(ratio),
   ]);
   return [
-    `${isMatch ? colors.green(colors.bold("match")) : colors.red(colors.bold("divergent"))}: ${versusSentence(versus)}\n`,
+    `${isMatch ? colors.green(colors.bold("match")) : colors.red(colors.bold("divergent"))}: ${versusSentence(versus)}`,
+    ...comparison.warnings.map((warning) => colors.yellow(`note: ${warning}`)),
+    ...blindLines(comparison),
+    "",
     ...(curve.length < 3
       ? []
       : [
