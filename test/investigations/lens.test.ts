@@ -9,6 +9,7 @@ import { openModel } from "../../src/model/model.ts";
 import { Oracle } from "../../src/oracle/oracle.ts";
 import { lensSchema } from "../../src/report/lens.ts";
 import { isResidualStream } from "../../src/trace/taps.ts";
+import { syntheticLlamaFile } from "../support/synthetic-llama.ts";
 
 const root = join(import.meta.dirname, "../..");
 const MODEL = join(root, "models/faultline-tiny-f16.gguf");
@@ -114,5 +115,34 @@ describe("faultline lens", () => {
     refused(/other tokens from position 4 on/, "--tokens", [...PROMPT.slice(0, 4), 5].join(), "--vs", path, "--quiet");
     refused(/5 tokens in its first step, 4 here/, "--tokens", PROMPT.slice(0, 4).join(), "--vs", path, "--quiet");
     refused(/--vs f64: there are f32, f16, oracle, and traces/, "--tokens", "1", "--vs", "f64", "--quiet");
+  });
+
+  it("traces of another model are refused: by their width, and by their digest where all sizes are alike", () => {
+    const traceOf = (model: string, name: string) => {
+      const path = join(folder, `${name}.arrow`);
+      const run = ["trace", model, "--tokens", "3,4", "-n", "0", "--capture", "full", "-o", path, "--quiet"];
+      const { status, stderr } = faultline(...run);
+      expect(status, stderr).toBe(0);
+      return path;
+    };
+    const own = syntheticLlamaFile({ seed: 1 });
+    const twin = traceOf(syntheticLlamaFile({ seed: 2 }), "twin");
+    const wide = traceOf(syntheticLlamaFile({ embd: 128, headDim: 16 }), "wide");
+    for (const [path, words] of [
+      [
+        twin,
+        /twin\.arrow was made from .* with sha256 [0-9a-f]{12}, .* has [0-9a-f]{12}; give the model that was run$/,
+      ],
+      [wide, /wide\.arrow is of .* \(embd 128\), .* has embd 64; give the model that was run$/],
+    ] as const) {
+      const { status, stdout, stderr } = faultline("lens", own, "--tokens", "3,4", "--vs", path, "--quiet");
+      expect([status, stdout]).toEqual([2, ""]);
+      const lines = stderr.split("\n").filter((each) => each !== "" && !/^Warning: max/.test(each));
+      expect(lines).toEqual([expect.stringMatching(words)]);
+    }
+    const same = faultline("lens", own, "--tokens", "3,4", "--vs", traceOf(own, "own"), "--json", "--quiet");
+    expect(same.status, same.stderr).toBe(0);
+    for (const kl of lensSchema.parse(JSON.parse(same.stdout)).runs[1]?.kl_from_first ?? [Number.NaN])
+      expect(kl).toBe(0);
   });
 });
