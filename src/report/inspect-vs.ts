@@ -74,7 +74,10 @@ export function versusSentence({ comparison, stream }: Versus): string {
     const claim = ops.some(isBlind) ? "is not seen to depart from the reference" : "grows as the reference does";
     return `${claim}: ${alike === "" ? "" : `${alike}, and `}none of ${ops.length} ops is beyond its budget${weakEvidence(comparison)}`;
   }
-  return `departs from the reference${alike === "" ? "" : ` (${alike})`}; first: ${first(comparison)?.sentence ?? ""}`;
+  const at = first(comparison);
+  // Tokens that differ accuse no op: from there on the two compute different things.
+  const claim = at?.kind === "token" ? "runs other tokens than the reference" : "departs from the reference";
+  return `${claim}${alike === "" ? "" : ` (${alike})`}; first: ${at?.sentence ?? ""}`;
 }
 
 /** The sentence, both curves, and the table. */

@@ -94,6 +94,14 @@ describe("growth beside a reference", () => {
     expect(stream.length).toBe(5);
   });
 
+  it("other tokens accuse no op", () => {
+    const { status, vs } = looked(traced("lord", "-p", "In the beginning Lord"), reference);
+    expect([status, vs?.first?.tap]).toEqual([1, "tokens"]);
+    expect(vs?.sentence).toMatch(
+      /^runs other tokens than the reference .*; first: the tokens differ at position \d+: /,
+    );
+  });
+
   it("bad input is refused in one line", () => {
     const none = join(folder, "none.arrow");
     for (const [args, words] of [
