@@ -5,7 +5,16 @@
  * page whose words have changed, or whose figures moved by more than the last digits, ends it with status 1.
  */
 import { spawnSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -13,7 +22,10 @@ import { firstChange } from "./investigations/same.ts";
 
 const root = join(import.meta.dirname, "..");
 const folder = join(root, "docs/investigations");
-const { values, positionals } = parseArgs({ options: { check: { type: "boolean", default: false } }, allowPositionals: true });
+const { values, positionals } = parseArgs({
+  options: { check: { type: "boolean", default: false } },
+  allowPositionals: true,
+});
 
 /** A folder as a reader has it: the models at hand, and `faultline` on the path. */
 function workplace(): { cwd: string; path: string } {

@@ -8,8 +8,8 @@ export interface Change {
 }
 
 const FIGURE = /[+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?/gi;
-/** Times and adapters are the machine's. */
-const OF_MACHINE = /, [\d.]+ s on .*$/;
+/** Times and devices are the machine's. */
+const OF_MACHINE = /, [\d.]+ s\b| on \S+: .*$/g;
 /** Figures at the level of f32 rounding are the adapter's: they may move by this factor; all others by a percent. */
 const ROUNDING = 1e-5;
 const FACTOR = 10;

@@ -1,6 +1,7 @@
 /** What `quant` runs of one file: every op on the engine and in the oracle, the weights that the kernels decode, the logits of a text. */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { runProgram } from "../../references/program.ts";
 import type { Fault } from "../engine/faults/fault.ts";
 import type { Model } from "../model/model.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
@@ -29,11 +30,27 @@ export interface QuantTraces {
   readonly logits: string;
 }
 
-/** Makes the four traces in `folder`. */
+/** Makes the four traces in `folder`. The oracle is busy on one core and the engine waits for its adapter, so they run side by side. */
 export async function traceQuantised(run: QuantRun): Promise<QuantTraces> {
-  const { model, tokenizer, tokens, text, engine: options, faults, folder, version, quiet } = run;
+  const { folder } = run;
   mkdirSync(folder, { recursive: true });
   const path = (name: string) => join(folder, `${name}.arrow`);
+  await Promise.all([traceOracle(run, path("oracle")), traceEngine(run, path)]);
+  return { engine: path("engine"), oracle: path("oracle"), weights: path("weights"), logits: path("logits") };
+}
+
+/** In a process of its own: `faultline trace --device oracle`, by this same program. */
+async function traceOracle({ model, tokens }: QuantRun, output: string): Promise<void> {
+  const [, program = ""] = process.argv;
+  const layers = model.layers.length === model.parameters.layers ? [] : ["--layers", model.layers.join(",")];
+  await runProgram("oracle", process.execPath, [
+    ...[...process.execArgv, program, "trace", model.file.path, "--device", "oracle", "--tokens", tokens.join(",")],
+    ...["-n", "0", "--capture", "full", "--taps", "!rope.*", "-o", output, "--quiet", ...layers],
+  ]);
+}
+
+async function traceEngine(run: QuantRun, path: (name: string) => string): Promise<void> {
+  const { model, tokenizer, tokens, text, engine: options, faults, version, quiet } = run;
   const common = { model, tokenizer, steps: 0, version, ...(quiet === undefined ? {} : { quiet }) };
   const longest = Math.max(tokens.length, text.length);
   const engine = await openEngine(model, options, { capacity: longest, longestStep: longest }, quiet, faults);
@@ -50,10 +67,4 @@ export async function traceQuantised(run: QuantRun): Promise<QuantTraces> {
   } finally {
     await engine.close();
   }
-  await traceModel({
-    ...{ ...common, capture: "full", taps: ["!rope.*"], output: path("oracle"), label: "oracle" },
-    prompt: { text: null, tokens },
-    engine: { device: "oracle", dtype: "f32", kvCache: true },
-  });
-  return { engine: path("engine"), oracle: path("oracle"), weights: path("weights"), logits: path("logits") };
 }

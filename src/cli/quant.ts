@@ -46,7 +46,7 @@ export function addQuant(program: Command, version: string): void {
     .option("--types <list>", `made by llama.cpp's quantiser (${TYPES.join(",")} where no file is given)`, typeList)
     .option("--text <file>", "text for KL, agreement of tokens and perplexity, instead of the prompt")
     .option("--ops <count>", "tokens whose every op is split", integer(1), 8)
-    .option("--positions <count>", "tokens of the text that are predicted, at most", integer(2), 64)
+    .option("--positions <count>", "tokens of the text that are predicted, at most", integer(2), 32)
     .option("--audit", "prove every op of every type: recomputed from the engine's own inputs", false)
     .option("-o, --output <dir>", "keep the quantised files and the traces in this folder")
     .option(
