@@ -15,6 +15,7 @@ import { addFaults } from "./faults.ts";
 import { addGenerate } from "./generate.ts";
 import { addImport } from "./import.ts";
 import { addInspect } from "./inspect.ts";
+import { addKernels } from "./kernels.ts";
 import { addKv } from "./kv.ts";
 import { addLens } from "./lens.ts";
 import { addQuant } from "./quant.ts";
@@ -58,6 +59,7 @@ for (const add of [
   addDeterminism,
   addGenerate,
   addTokens,
+  addKernels,
   addFaults,
   addDoctor,
   addDemo,

@@ -74,4 +74,11 @@ export class Buffers {
     this.#gpu.device.queue.writeBuffer(buffer, 0, Uint32Array.from(words));
     return buffer;
   }
+
+  /** Gives all memory back. */
+  close(): void {
+    for (const buffer of [...this.#caches.values(), ...this.#named.values()]) buffer.destroy();
+    this.#caches.clear();
+    this.#named.clear();
+  }
 }

@@ -28,6 +28,39 @@ export interface SingleOp {
 
 /** Runs the op and gives its output, flat row-major. Throws DeviceError, and InputError for a fault that needs other ops. */
 export async function runSingleOp(gpu: Gpu, single: SingleOp): Promise<Float32Array> {
+  const prepared = await prepareSingleOp(gpu, single, new Pipelines(gpu), 0);
+  try {
+    return await gpu.guarded(`${single.op.tap} alone`, async () => {
+      await prepared.submit();
+      return prepared.read();
+    });
+  } finally {
+    prepared.close();
+  }
+}
+
+/** An op with its inputs on the GPU. */
+export interface PreparedOp {
+  /** Bytes of the output, without the borders. */
+  readonly bytes: number;
+  /** The output between `border` bytes before and after it; the kernel may reach those after it. */
+  readonly output: GPUBuffer;
+  /** Runs it `times` times, one after the other in one submission. */
+  submit(times?: number): Promise<void>;
+  /** The output, once all that was submitted is done. */
+  read(): Promise<Float32Array>;
+  /** The whole buffer, borders included. */
+  readAll(): Promise<Float32Array>;
+  close(): void;
+}
+
+/** Uploads and compiles; `border`: bytes of the output's buffer before and after it, a multiple of 256. */
+export async function prepareSingleOp(
+  gpu: Gpu,
+  single: SingleOp,
+  pipelines: Pipelines,
+  border: number,
+): Promise<PreparedOp> {
   const { model, op, tokens, posStart, inputs, dtype } = single;
   const keys = posStart + tokens.length;
   const weights = await GpuWeights.load(gpu, model.file, op.weights);
@@ -40,33 +73,57 @@ export async function runSingleOp(gpu: Gpu, single: SingleOp): Promise<Float32Ar
     sines: buffers.upload("rope.sin", Float32Array.from(sin)),
   };
   const bytes = 4 * elementsOf(shapeOf(op.dims, model.axes(tokens.length, keys)));
-  const output = { buffer: buffers.named("output", bytes, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC) };
+  const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+  const buffer = buffers.named("output", border + bytes + border, usage);
+  const output = border === 0 ? { buffer } : { buffer, offset: border };
   const sources = inputs.map((input, i) => buffers.upload(`input ${i}`, Float32Array.from(input)));
-  return gpu.guarded(`${op.tap} alone`, async () => {
-    const clean = lower(op, sources, output, context);
-    const dispatches = [...planted(single, clean, { buffers, context, output, sources })];
-    if (dtype === "f16") dispatches.push(roundHalf(output, bytes / 4, gpu.width));
-    const pipelines = new Pipelines(gpu);
-    const encoder = gpu.device.createCommandEncoder();
-    const step = { tokens: tokens.length, posStart, keys };
-    for (const { kernel, constants, edits, bindings, uniform, grid } of dispatches) {
-      const groups = grid(step);
-      if (groups[0] === 0) continue;
-      const pipeline = await pipelines.get(kernel, constants, edits);
-      const words = uniform === null ? {} : { 0: { buffer: buffers.uniform(uniform(step)) } };
-      const pass = encoder.beginComputePass();
-      pass.setPipeline(pipeline);
-      pass.setBindGroup(0, bindGroup(gpu, pipeline, { ...words, ...bindings }));
-      pass.dispatchWorkgroups(...groups);
-      pass.end();
-    }
-    const staging = buffers.named("staging", bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
-    encoder.copyBufferToBuffer(output.buffer, 0, staging, 0, bytes);
-    gpu.device.queue.submit([encoder.finish()]);
-    const values = new Float32Array(await gpu.mapped(staging, bytes)).slice();
-    staging.unmap();
-    return values;
-  });
+  const clean = lower(op, sources, output, context);
+  const dispatches = [...planted(single, clean, { buffers, context, output, sources }, bytes)];
+  if (dtype === "f16") dispatches.push(roundHalf(output, bytes / 4, gpu.width));
+  const step = { tokens: tokens.length, posStart, keys };
+  const ready: { pipeline: GPUComputePipeline; group: GPUBindGroup; groups: readonly [number, number, number] }[] = [];
+  for (const { kernel, constants, edits, bindings, uniform, grid } of dispatches) {
+    const groups = grid(step);
+    if (groups[0] === 0) continue;
+    const pipeline = await pipelines.get(kernel, constants, edits);
+    const words = uniform === null ? {} : { 0: { buffer: buffers.uniform(uniform(step)) } };
+    ready.push({ pipeline, group: bindGroup(gpu, pipeline, { ...words, ...bindings }), groups });
+  }
+  return {
+    bytes,
+    output: buffer,
+    submit: async (times = 1) => {
+      const encoder = gpu.device.createCommandEncoder();
+      for (let i = 0; i < times; i++) {
+        for (const { pipeline, group, groups } of ready) {
+          const pass = encoder.beginComputePass();
+          pass.setPipeline(pipeline);
+          pass.setBindGroup(0, group);
+          pass.dispatchWorkgroups(...groups);
+          pass.end();
+        }
+      }
+      gpu.device.queue.submit([encoder.finish()]);
+      await gpu.finished();
+    },
+    read: () => readBuffer(gpu, buffers, buffer, border, bytes),
+    readAll: () => readBuffer(gpu, buffers, buffer, 0, buffer.size),
+    close: () => {
+      buffers.close();
+      weights.close();
+    },
+  };
+}
+
+/** A range of a buffer as floats, their bits as they stand. */
+async function readBuffer(gpu: Gpu, buffers: Buffers, buffer: GPUBuffer, offset: number, bytes: number) {
+  const staging = buffers.named("staging", bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
+  const encoder = gpu.device.createCommandEncoder();
+  encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes);
+  gpu.device.queue.submit([encoder.finish()]);
+  const values = new Float32Array(await gpu.mapped(staging, bytes)).slice();
+  staging.unmap();
+  return values;
 }
 
 interface Surroundings {
@@ -81,13 +138,14 @@ function planted(
   { model, op, tokens, posStart, fault }: SingleOp,
   clean: readonly Dispatch[],
   { buffers, context, output, sources }: Surroundings,
+  byteLength: number,
 ): readonly Dispatch[] {
   if (fault === undefined) return clean;
   const needsMore = new InputError(
     `${fault.text}: needs other ops than ${op.tap}, which runs alone; plant it in a whole run with 'faultline trace'`,
   );
   if (fault.kind.compute === undefined) throw needsMore;
-  const place = { arena: 0, byteOffset: 0, offsetInHalf: 0, byteLength: output.buffer.size };
+  const place = { arena: 0, byteOffset: 0, offsetInHalf: 0, byteLength };
   // What made the inputs is not known here beyond its tap; its dims and inputs are nobody's business.
   const producers = (model.graph[0]?.inputs ?? []).map(
     ({ tap, cached }): PlannedOp => ({

@@ -103,6 +103,12 @@ export class GpuWeights {
     if (vector === undefined) throw new Error(`vector ${name} is not loaded`);
     return vector;
   }
+
+  /** Gives all memory back. */
+  close(): void {
+    for (const { slices } of this.#matrices.values()) for (const { buffer } of slices) buffer.destroy();
+    for (const buffer of this.#vectors.values()) buffer.destroy();
+  }
 }
 
 class Uploader {

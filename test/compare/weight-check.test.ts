@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decodedHashes, decodedValues } from "../../references/llamacpp/decode.ts";
 import { placesName } from "../../src/compare/block-places.ts";
+import { randomBlocks } from "../../src/compare/kernels/blocks.ts";
 import type { Spread } from "../../src/compare/spread.ts";
 import { recordedWeights, weightAgreement } from "../../src/compare/weight-check.ts";
 import { weightDifference } from "../../src/compare/weight-difference.ts";
@@ -18,7 +19,6 @@ import { plain } from "../../src/report/colors.ts";
 import { weightCheckJson, weightCheckSchema, weightCheckText } from "../../src/report/weight-check.ts";
 import { InputError } from "../../src/trace/errors.ts";
 import { FULL, syntheticModel, testGpu } from "../support/engine.ts";
-import { randomBlocks } from "../support/gguf-builder.ts";
 import { normals, uniform } from "../support/random.ts";
 import type { Unnumbered } from "../support/traces.ts";
 

@@ -1,9 +1,9 @@
 /** Block decoders against ggml's own, bit for bit: random blocks, and every scale that is special. */
 import koffi from "koffi";
 import { describe, expect, it } from "vitest";
+import { SCALES_AT } from "../../src/compare/kernels/blocks.ts";
 import { BLOCK_TYPES, type BlockType, decodeBlocks } from "../../src/model/blocks.ts";
 import { cached } from "../support/cache.ts";
-import { SCALES_AT } from "../support/gguf-builder.ts";
 import { uniform } from "../support/random.ts";
 
 const RANDOM_BLOCKS = 100_000;

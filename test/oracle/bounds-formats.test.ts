@@ -1,12 +1,12 @@
 /** Bounds of products in 8-bit blocks as ggml computes them, and of rotations whose angles are f32: right ones are never accused. */
 import { describe, expect, it } from "vitest";
+import { randomBlocks } from "../../src/compare/kernels/blocks.ts";
 import { BLOCK_TYPES } from "../../src/model/blocks.ts";
 import type { Op } from "../../src/model/ops.ts";
 import { ANGLES, scalings } from "../support/angles.ts";
 import { judged } from "../support/bound-cases.ts";
 import { emulated, emulatedEngine } from "../support/emulated-ops.ts";
 import { ACTIVATIONS_OF, ggmlDot } from "../support/ggml-products.ts";
-import { randomBlocks } from "../support/gguf-builder.ts";
 import { DATA, type Data } from "../support/hard-data.ts";
 import { contextOf, matrixOf, memoryModel } from "../support/memory-model.ts";
 import { normals, uniform } from "../support/random.ts";

@@ -2,12 +2,12 @@
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { randomBlocks } from "../../src/compare/kernels/blocks.ts";
 import {
   f32,
   f32Tensor,
   type GgufSpec,
   type MetadataValue,
-  randomBlocks,
   type TensorSpec,
   text,
   u32,

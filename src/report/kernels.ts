@@ -1,0 +1,132 @@
+/** What `kernels` prints: a row a kernel, each failure with its reason, and what it takes. */
+import { z } from "zod";
+import { type KernelJudgement, REASONS } from "../compare/kernels/judge.ts";
+import { colors } from "./colors.ts";
+import { seconds, short } from "./numbers.ts";
+import { type Column, table } from "./table.ts";
+
+export interface KernelFacts {
+  readonly judgements: readonly KernelJudgement[];
+  readonly device: string;
+  readonly fault: string | null;
+  readonly elapsedMs: number;
+}
+
+const figure = z.number().nullable();
+export const kernelsSchema = z.object({
+  schema: z.literal("faultline.kernels/1"),
+  verdict: z.enum(["pass", "fail"]),
+  device: z.string(),
+  fault: z.string().nullable(),
+  cases: z.array(
+    z.object({
+      id: z.string(),
+      kernel: z.string(),
+      shape: z.string(),
+      type: z.string().nullable(),
+      data: z.string(),
+      dtype: z.string(),
+      verdict: z.enum(["pass", "suspicious", "fail"]),
+      reasons: z.array(z.enum(Object.keys(REASONS) as [keyof typeof REASONS])),
+      nmse: figure,
+      worst_row_nmse: figure,
+      of_likely: figure,
+      of_worst: figure,
+      milliseconds: figure,
+      gigabytes_per_second: figure,
+      gigaflops: figure,
+    }),
+  ),
+});
+
+const finite = (value: number | null) => (value !== null && Number.isFinite(value) ? value : null);
+/** Per millisecond, in billions a second. */
+const rate = (amount: number, milliseconds: number | null) =>
+  milliseconds === null ? null : amount / milliseconds / 1e6;
+
+/** The document of `kernels --json`. */
+export function kernelsJson({ judgements, device, fault }: KernelFacts): z.infer<typeof kernelsSchema> {
+  return kernelsSchema.parse({
+    schema: "faultline.kernels/1",
+    verdict: judgements.some(({ verdict }) => verdict === "fail") ? "fail" : "pass",
+    ...{ device, fault },
+    cases: judgements.map(({ case: of, verdict, reasons, ...each }) => ({
+      ...{ id: of.id, kernel: of.kind, shape: of.shape, type: of.type, data: of.data, dtype: of.dtype },
+      ...{ verdict, reasons: [...reasons] },
+      ...{ nmse: finite(each.nmse), worst_row_nmse: finite(each.worstRowNmse) },
+      ...{ of_likely: finite(each.ofLikely), of_worst: finite(each.ofWorst), milliseconds: each.milliseconds },
+      gigabytes_per_second: finite(rate(each.bytes, each.milliseconds)),
+      gigaflops: finite(rate(each.operations, each.milliseconds)),
+    })),
+  });
+}
+
+const COLUMNS: readonly Column[] = [
+  { title: "kernel", align: "left" },
+  ...["cases", "fail", "suspicious", "NMSE, normal f32", "of likely", "of bound"].map((title) => ({ title })),
+  { title: "nearest to its bound", align: "left" },
+  ...["largest: ms", "GB/s", "GFLOP/s"].map((title) => ({ title })),
+];
+
+const percent = (share: number) => (share > 1 ? `${short(share)} x` : `${Number((100 * share).toPrecision(2))} %`);
+
+/** NaN comes first: nothing is worse. */
+const worst = (list: readonly KernelJudgement[], of: (each: KernelJudgement) => number) =>
+  list.reduce((a, b) => (of(b) <= of(a) || Number.isNaN(of(a)) ? a : b));
+
+function kernelRow(kind: string, list: readonly KernelJudgement[]): string[] {
+  const count = (verdict: KernelJudgement["verdict"]) => list.filter((each) => each.verdict === verdict).length;
+  const plain = list.filter((each) => each.case.data === "normal" && each.case.dtype === "f32");
+  const usual = plain.length > 0 ? plain : list;
+  const [nearest, largest] = [worst(list, ({ ofWorst }) => ofWorst), worst(usual, ({ bytes }) => bytes)];
+  const { milliseconds } = largest;
+  const failed = count("fail");
+  return [
+    kind,
+    String(list.length),
+    failed > 0 ? colors.red(String(failed)) : "",
+    count("suspicious") > 0 ? String(count("suspicious")) : "",
+    short(worst(usual, ({ nmse }) => nmse).nmse),
+    percent(worst(list, ({ ofLikely }) => ofLikely).ofLikely),
+    percent(nearest.ofWorst),
+    nearest.case.id.replace(`${kind} `, ""),
+    short(milliseconds),
+    short(rate(largest.bytes, milliseconds)),
+    short(rate(largest.operations, milliseconds)),
+  ];
+}
+
+/** Failures told one by one. */
+const SHOWN = 12;
+
+/** The whole report for the terminal. Its first line is the verdict. */
+export function kernelsText({ judgements, device, fault, elapsedMs }: KernelFacts): string {
+  const failed = judgements.filter(({ verdict }) => verdict === "fail");
+  const suspicious = judgements.filter(({ verdict }) => verdict === "suspicious").length;
+  const kinds = [...new Set(judgements.map((each) => each.case.kind))];
+  const first = failed[0];
+  const head =
+    first === undefined
+      ? `${colors.green(colors.bold("pass"))}: ${judgements.length} cases of ${kinds.length} kernels within what f32 arithmetic explains${suspicious > 0 ? `; ${suspicious} suspicious, none proved` : ""}`
+      : `${colors.red(colors.bold("fail"))}: ${failed.length} of ${judgements.length} cases; first: ${reasonText(first)}`;
+  return [
+    head,
+    `${device}; ${seconds(elapsedMs)}${fault === null ? "" : `; planted: ${fault}`}`,
+    "",
+    table(
+      COLUMNS,
+      kinds.map((kind) =>
+        kernelRow(
+          kind,
+          judgements.filter((each) => each.case.kind === kind),
+        ),
+      ),
+    ),
+    ...failed.slice(0, SHOWN).map((each) => `${colors.red(">>")} ${reasonText(each)}`),
+    ...(failed.length > SHOWN ? [`and ${failed.length - SHOWN} more`] : []),
+    ...(failed.length > 0 ? [""] : []),
+  ].join("\n");
+}
+
+const reasonText = ({ case: of, reasons, nmse, ofWorst }: KernelJudgement) =>
+  `${of.id} ${reasons.map((reason) => REASONS[reason]).join("; ")} (NMSE ${short(nmse)}, ${percent(ofWorst)} of its bound)`;
