@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { checkModel } from "../compare/audit.ts";
-import { type CacheFacts, cacheComparison, readsCache } from "../compare/cache-check.ts";
+import { type CacheFacts, cacheComparison, faultAt, readsCache } from "../compare/cache-check.ts";
 import { compareTraces } from "../compare/compare.ts";
 import { TraceValues } from "../compare/run-values.ts";
 import { argmax } from "../engine/sampler.ts";
@@ -169,7 +169,7 @@ async function cacheFacts(model: Model, runs: Runs, options: Options, exact: boo
     const against = await compared(prefill, stepped);
     const again = runs.afterReset === undefined ? null : await trace(runs.afterReset);
     const afterReset = again === null ? null : await compared(stepped, again);
-    const facts = { stepped: against, afterReset };
+    const facts = { stepped: against, afterReset, further: [] };
     const proved = await proof(model, stepped, options);
     if (proved.audit?.faults.length === 0) {
       if (against.verdict === "parts")
@@ -177,7 +177,12 @@ async function cacheFacts(model: Model, runs: Runs, options: Options, exact: boo
       if (again !== null && afterReset?.verdict === "parts")
         return { ...facts, ...(await proof(model, again, options)), audited: "after-reset" };
     }
-    return { ...facts, ...proved, audited: "stepped" };
+    const faults = proved.audit?.faults ?? [];
+    const isOpen =
+      faults.length > 0 && against.verdict === "parts" && faultAt(against.first, faults, true) === undefined;
+    const others = isOpen ? ((await proof(model, prefill, options)).audit?.faults ?? []) : [];
+    const further = others.filter(({ tap }) => !faults.some((fault) => fault.tap === tap));
+    return { ...facts, ...proved, audited: "stepped", further };
   } finally {
     for (const each of open) await each.close();
   }

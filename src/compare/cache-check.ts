@@ -50,6 +50,8 @@ export interface CacheFacts {
    */
   readonly audit: JudgedAudit | null;
   readonly audited: AuditedRun;
+  /** Faults of the prefill at other ops, where those of the run token by token do not tell why it parts. */
+  readonly further: readonly Fault[];
   readonly auditLeftOut: string | null;
 }
 
@@ -101,6 +103,11 @@ export function suspicionOf({ tap, diagnosis, steps }: Fault, { stepped, afterRe
   const first = audited === "stepped" ? stepped.first : audited === "after-reset" ? (afterReset?.first ?? null) : null;
   const partsFirst = first !== null && first.tap === tap && steps.includes(first.step);
   return name === "attention" && partsFirst ? "cache" : name;
+}
+
+/** The fault at the op where a run parts; undefined where none of these is there. Steps of another run are not held against it. */
+export function faultAt(first: ComparedOp | null, faults: readonly Fault[], isSameRun: boolean): Fault | undefined {
+  return faults.find(({ tap, steps }) => tap === first?.tap && (!isSameRun || steps.includes(first.step)));
 }
 
 /** True if some position was computed from a cache in the one run and together with those before it in the other. */

@@ -7,6 +7,7 @@ import {
   type CacheComparison,
   type CacheFacts,
   type CheckedPosition,
+  faultAt,
   SUSPICIONS,
   type Suspicion,
   suspicionOf,
@@ -73,6 +74,9 @@ const WORDS: Readonly<Record<Suspicion, string>> = {
   other: "all other ops",
 };
 
+const listed = (taps: readonly string[]) =>
+  taps.slice(0, 3).join(", ") + (taps.length > 3 ? `, and ${taps.length - 3} more` : "");
+
 const WHOSE: Readonly<Record<AuditedRun, string>> = {
   stepped: "",
   prefill: "it is the prefill that is wrong: ",
@@ -86,20 +90,31 @@ interface Suspected {
   readonly verdict: "clean" | "at-fault" | "not-judged";
 }
 
+/** True where the op that parts was recomputed and is right given what it read. */
+function isUnexplained({ stepped, afterReset, audit }: CacheFacts): boolean {
+  const first = stepped.verdict === "parts" ? stepped.first : (afterReset?.first ?? null);
+  const isRight = audit?.ops.some((op) => op.tap === first?.tap && verdictOf(op) !== "not-judged") ?? false;
+  return isRight && audit?.faults.length === 0;
+}
+
 /** Each suspicion with the proved and likely faults that bear it out. The cache is cleared by the comparisons, the others by the audit. */
 function suspected(facts: CacheFacts): Suspected[] {
-  const { audit, stepped, afterReset } = facts;
+  const { audit, stepped, afterReset, further } = facts;
   const parts = stepped.verdict === "parts" || afterReset?.verdict === "parts";
   return SUSPICIONS.map((suspicion) => {
-    const faults = (audit?.faults ?? []).filter((fault) => suspicionOf(fault, facts) === suspicion);
+    const faults = [
+      ...(audit?.faults ?? []).filter((fault) => suspicionOf(fault, facts) === suspicion),
+      ...further.filter((fault) => suspicionOf(fault, { ...facts, audited: "prefill" }) === suspicion),
+    ];
     const judged = (audit?.ops ?? []).filter(
       (op) => suspicionOfTap(op.tap) === suspicion && verdictOf(op) !== "not-judged",
     ).length;
     const isCache = suspicion === "cache";
     const ops = isCache ? stepped.ops + (afterReset?.ops ?? 0) : judged;
     // Where another suspicion is borne out at the op that parts, the cache holds what that op made of it.
-    const isBlamed = isCache && parts && (audit === null || audit.faults.length === 0);
-    const isJudged = isCache || (audit !== null && judged > 0);
+    const isBlamed = isCache && parts && isUnexplained(facts);
+    // That the runs part does not tell whether the cache or an op is wrong: a prefill without a mask parts too.
+    const isJudged = isCache ? !parts || (audit?.faults.length ?? 0) > 0 : judged > 0;
     const verdict = faults.length > 0 || isBlamed ? "at-fault" : isJudged ? "clean" : "not-judged";
     return { suspicion, ops, faults, verdict };
   });
@@ -124,13 +139,26 @@ function partSentence(compared: CacheComparison, one: string, other: string): st
   return `${one} parts from ${other} at ${at}, first at ${first.tap} (${off})`;
 }
 
+/** The fault that makes the runs part, or else the first; then the others. Null where none is known. */
+function proofSentence({ stepped, afterReset, audit, audited, further }: CacheFacts): string | null {
+  const faults = audit?.faults ?? [];
+  const first = audited === "after-reset" ? (afterReset?.first ?? null) : stepped.first;
+  const own = faultAt(first, faults, audited !== "prefill");
+  const others = own === undefined ? faultAt(first, further, false) : undefined;
+  const named = own ?? others ?? faults[0];
+  if (named === undefined) return null;
+  const whose = others === undefined ? WHOSE[audited] : WHOSE.prefill;
+  const rest = [...faults, ...further].filter((fault) => fault !== named).map(({ tap }) => tap);
+  const more = rest.length === 0 ? "" : `; ${listed(rest)} ${rest.length === 1 ? "is" : "are"} at fault too`;
+  return `${whose}${faultSentence(named)}${more}`;
+}
+
 /** One sentence: is it the cache, or what else. */
 export function cacheSentence(facts: CacheFacts): string {
-  const { stepped, afterReset, audit, audited } = facts;
+  const { stepped, afterReset, audit } = facts;
   const parts = partSentence(stepped, "token by token", "the prefill");
   const reset = afterReset === null ? null : partSentence(afterReset, "the run after a reset", "the first one");
-  const [fault] = audit?.faults ?? [];
-  const proof = fault === undefined ? null : WHOSE[audited] + faultSentence(fault);
+  const proof = proofSentence(facts);
   const cleared = `token by token is the prefill ${alike(stepped)} at ${stepped.positions.length} positions${afterReset === null ? "" : ", after a reset too"}`;
   if (parts === null && reset === null) {
     if (proof !== null) return `the cache is not it: ${cleared}; ${proof}`;
@@ -139,7 +167,10 @@ export function cacheSentence(facts: CacheFacts): string {
     return `${cleared}${judged}`;
   }
   const blame =
-    proof ?? (audit === null ? null : "no op of either is wrong by itself given what it read, so what was read is");
+    proof ??
+    (isUnexplained(facts)
+      ? "no op of either is wrong by itself given what it read, so what was read is"
+      : "which op or run is wrong only an audit tells");
   return [parts, reset, blame].filter((words) => words !== null).join("; ");
 }
 
@@ -203,7 +234,7 @@ const positionRows = ({ positions, comparison }: CacheComparison) =>
 
 /** The whole report for the terminal. Its first line is the verdict. */
 export function cacheText(facts: CacheFacts): string {
-  const { stepped, afterReset, audit, auditLeftOut } = facts;
+  const { stepped, afterReset, audit, auditLeftOut, further } = facts;
   const isMatch = cacheVerdict(facts) === "match";
   const mark = isMatch ? colors.green(colors.bold("match")) : colors.red(colors.bold("divergent"));
   const { manifest } = stepped.comparison.actual;
@@ -211,10 +242,7 @@ export function cacheText(facts: CacheFacts): string {
     WORDS[suspicion],
     verdict === "at-fault" ? colors.red("at fault") : verdict === "clean" ? "clean" : "not judged",
     `${ops} ops ${suspicion === "cache" ? "held against one another" : "recomputed"}`,
-    faults
-      .map(({ tap }) => tap)
-      .slice(0, 3)
-      .join(", ") + (faults.length > 3 ? `, and ${faults.length - 3} more` : ""),
+    listed(faults.map(({ tap }) => tap)),
   ]);
   const shown = stepped.verdict === "parts" ? stepped : afterReset?.verdict === "parts" ? afterReset : null;
   return [
@@ -234,5 +262,6 @@ export function cacheText(facts: CacheFacts): string {
           table(POSITION_COLUMNS, positionRows(shown)),
         ]),
     ...(audit === null ? [] : faultLines(audit)),
+    ...further.map((fault) => `${colors.red(">>")} of the prefill: ${faultSentence(fault)}\n`),
   ].join("\n");
 }

@@ -91,6 +91,19 @@ describe("the cache", () => {
     expect(blamed(facts)).toEqual(["attention"]);
   });
 
+  it("names the fault at the op that parts, whichever run has it, and the others beside it", () => {
+    const earlier = planted("norm.mean-subtracted@blk.0.attn_norm", "kv.stale@blk.2.attn_scores");
+    expect(earlier.sentence).toMatch(
+      /; blk\.2\.attn_scores is wrong .*\(kv\.stale\); blk\.0\.attn_norm is at fault too$/,
+    );
+    expect(blamed(earlier)).toEqual(["cache", "other"]);
+    const both = planted("attn.mask-missing@blk.0.attn_probs", "kv.other-layer@blk.3.attn_ctx");
+    expect(both.sentence).toMatch(
+      /it is the prefill that is wrong: blk\.0\.attn_probs .*\(attn\.mask-missing\); blk\.3\.attn_ctx is at fault too$/,
+    );
+    expect(blamed(both)).toEqual(["cache", "attention"]);
+  });
+
   it("two traces of another engine are judged alike", () => {
     const kept = join(folder, "foreign");
     const own = checked("-p", "In the beginning God", "-n", "2", "--fault", "kv.stale@blk.1.attn_scores", "-o", kept);
@@ -100,8 +113,11 @@ describe("the cache", () => {
     expect(blamed(facts)).toEqual(["cache"]);
     expect(facts.after_reset).toBeNull();
     expect(facts.stepped.first).toEqual(own.stepped.first);
-    // Without values nothing is proved, and nothing else is accused.
-    expect(blamed(checked("--prefill", prefill, "--stepped", stepped, "--no-audit"))).toContain("cache");
+    // Without the proof nothing is accused: a wrong prefill parts too.
+    const unproved = checked("--prefill", prefill, "--stepped", stepped, "--no-audit");
+    expect([unproved.status, unproved.verdict]).toEqual([1, "divergent"]);
+    expect(new Set(unproved.suspicions.map(({ verdict }) => verdict))).toEqual(new Set(["not-judged"]));
+    expect(unproved.sentence).toMatch(/first at blk\.1\.attn_scores .*; which op or run is wrong only an audit tells$/);
 
     for (const [args, words] of [
       [["--prefill", stepped, "--stepped", prefill], /none of its positions was computed from a cache/],
