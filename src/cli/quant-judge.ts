@@ -35,6 +35,12 @@ export interface QuantSettings {
   readonly llamaCpp: { readonly llamaCpp?: string };
 }
 
+/** Faults that one step over given tokens cannot show, and why. */
+const UNSEEN: readonly (readonly [RegExp, string])[] = [
+  [/^(kv\.|rope\.position-zero)/, "decode steps show it, and quant runs one step; give it to kv"],
+  [/^token\./, "quant runs all files over the same tokens; give it to trace, then tokens --against"],
+];
+
 /** Runs of one base and the files held against it. */
 export class QuantJudge {
   readonly #settings: QuantSettings;
@@ -76,7 +82,10 @@ export class QuantJudge {
     const notPlanted: string[] = [];
     for (const text of engine.fault ?? []) {
       try {
-        faults.push(...parseFaults([text], model, engine));
+        const parsed = parseFaults([text], model, engine);
+        const reason = UNSEEN.find(([pattern]) => pattern.test(text))?.[1];
+        if (reason !== undefined) throw new InputError(`${text} would change nothing: ${reason}`);
+        faults.push(...parsed);
       } catch (error) {
         if (!(error instanceof InputError)) throw error;
         this.#refusal = error;

@@ -74,7 +74,7 @@ function engineSentence(model: QuantisedModel): string {
     ...(first === null
       ? []
       : [
-          `in ${name} ${first.tap} is the first op where the engine, not the quantisation, is at fault: it adds relL2 ${short(first.judgement.relL2)}, f32 explains ${short(first.judgement.allowed)}, and the weights alone account for ${short(own?.weights ?? null)}`,
+          `in ${name} ${first.tap} is the first op where the engine, not the quantisation, is at fault: it adds relL2 ${short(first.judgement.relL2)}, rounding explains ${short(first.judgement.allowed)}, and the weights alone account for ${short(own?.weights ?? null)}`,
         ]),
     ...(fault === undefined ? [] : [first === null ? `in ${name} ${faultSentence(fault)}` : faultSentence(fault)]),
     ...(differing.length === 0
@@ -107,7 +107,7 @@ export function quantSentence(facts: QuantFacts): string {
       : least === most
         ? `; the weights move the logits by ${short(logits(least))}`
         : `; the weights move the logits by ${short(logits(least))} (${least.name}) to ${short(logits(most))} (${most.name})`;
-  return `no op is the engine's fault in any of ${models.length} files: it adds relL2 ${short(worst.op?.engine ?? null)} at most (${worst.op?.tap} of ${worst.model.name})${range}`;
+  return `in none of ${models.length} files does the engine add more than rounding explains: relL2 ${short(worst.op?.engine ?? null)} at most (${worst.op?.tap} of ${worst.model.name}, ${short(worst.op?.allowed ?? null)} allowed)${range}`;
 }
 
 const finite = (value: number | null | undefined) => (value != null && Number.isFinite(value) ? value : null);
