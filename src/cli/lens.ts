@@ -60,6 +60,12 @@ export function addLens(program: Command): void {
 async function lensFacts(model: Model, options: Options): Promise<LensFacts> {
   const given = readPrompt(model, options, 0);
   const { prompt, faults } = plantedIn(model, options, given, 0);
+  const hidden = faults.find(({ tap }) => tap === "final_norm" || tap === "logits");
+  if (hidden !== undefined) {
+    throw new InputError(
+      `${hidden.text}: would change nothing here: rows of the stream are put through a right final norm and head; look with 'faultline audit' or 'faultline kv'`,
+    );
+  }
   const name = options.device === "oracle" ? "oracle" : options.dtype;
   const names = options.vs ?? [];
   const unknown = names.find((each) => OWN_RUNS[each] === undefined && !each.endsWith(".arrow"));

@@ -137,7 +137,20 @@ describe("commands", () => {
   it("every command has help with an example", () => {
     for (const command of [
       ...["bisect", "trace", "reference", "import", "compare", "inspect", "determinism"],
-      ...["generate", "tokens", "faults", "doctor", "demo", "lens", "kv", "quant", "kernels", "audit", "diagnose", "replay"],
+      ...[
+        "generate",
+        "tokens",
+        "faults",
+        "doctor",
+        "demo",
+        "lens",
+        "kv",
+        "quant",
+        "kernels",
+        "audit",
+        "diagnose",
+        "replay",
+      ],
     ]) {
       expect(faultline(command, "--help")).toMatch(/Examples?:\n {2}faultline/);
     }

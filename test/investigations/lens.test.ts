@@ -114,6 +114,13 @@ describe("faultline lens", () => {
     };
     refused(/other tokens from position 4 on/, "--tokens", [...PROMPT.slice(0, 4), 5].join(), "--vs", path, "--quiet");
     refused(/5 tokens in its first step, 4 here/, "--tokens", PROMPT.slice(0, 4).join(), "--vs", path, "--quiet");
+    refused(
+      /head\.norm-missing@final_norm: would change nothing here/,
+      "--tokens",
+      "1",
+      "--fault",
+      "head.norm-missing",
+    );
     refused(/--vs f64: there are f32, f16, oracle, and traces/, "--tokens", "1", "--vs", "f64", "--quiet");
   });
 
