@@ -6,7 +6,7 @@ import { TraceError } from "../trace/errors.ts";
 import type { Trace } from "../trace/reader.ts";
 import type { Comparison } from "./compare.ts";
 import { divergentVerdict } from "./judged-pair.ts";
-import { type LogitsRow, logitsRow } from "./logits.ts";
+import { type LogitsRow, largest, logitsRow } from "./logits.ts";
 import { traceSequence } from "./tokens.ts";
 
 /** A token and how it stood with both sides. */
@@ -88,8 +88,8 @@ export function repetitionOf(ids: readonly number[]): Repetition | null {
 }
 
 /**
- * Continuations of two traces, from their tokens and logits. Throws TraceError where their prompts differ, and where the expected one
- * did not take its likeliest token.
+ * Continuations of two traces, from their tokens and logits. Throws TraceError where their prompts differ, where one has nothing
+ * after it, and where the expected token that differs first is not its own likeliest.
  */
 export async function generationFacts(
   expected: Trace,
@@ -103,6 +103,15 @@ export async function generationFacts(
   if (other >= 0 || ours.prompt.length !== prompt.length) {
     throw new TraceError(
       `${expected.path} begins with ${prompt.length} prompt tokens, ${actual.path} with ${ours.prompt.length}, and they differ from position ${other < 0 ? Math.min(prompt.length, ours.prompt.length) : other} on; give the same prompt, or look with 'faultline tokens --against'`,
+    );
+  }
+  for (const [{ path }, { ids }] of [
+    [expected, theirs],
+    [actual, ours],
+  ] as const) {
+    if (ids.length > 0) continue;
+    throw new TraceError(
+      `${path}: has ${prompt.length} prompt tokens, none after them and no values of logits; run it with -n, or record logits with --capture full`,
     );
   }
   const length = Math.max(theirs.ids.length, ours.ids.length);
@@ -159,9 +168,9 @@ export async function generationFacts(
 
 const apply = <T>(row: Float32Array | null, pick: (row: Float32Array) => T) => (row === null ? null : pick(row));
 
-/** 1 for the likeliest; of equals the lowest id first. NaN ranks last. */
+/** 1 for the likeliest; of equals the lowest id first. NaN ranks last, and so does an id that the row does not have. */
 function rankOf(row: Float32Array, id: number): number {
-  const own = row[id] as number;
+  const own = row[id] ?? Number.NaN;
   let above = 0;
   for (let other = 0; other < row.length; other++) {
     const logit = row[other] as number;
@@ -195,10 +204,12 @@ async function continuation(trace: Trace): Promise<Continuation> {
   };
   const last = await rowOf(ids.length - 1);
   const row = (index: number) => rowOf(length - 1 + index);
-  return { prompt: ids.slice(0, length), ids: [...ids.slice(length), ...(last === null ? [] : [largest(last)])], row };
+  return {
+    prompt: ids.slice(0, length),
+    ids: [...ids.slice(length), ...(last === null ? [] : [largest(last)[0] ?? 0])],
+    row,
+  };
 }
-
-const largest = (row: Float32Array) => row.reduce((best, x, id) => (x > (row[best] as number) ? id : best), 0);
 
 /** The row of logits that the texts part at; null where one side's is missing. */
 async function rowAt(

@@ -59,13 +59,17 @@ export function summariseLogits(rows: readonly LogitsRow[]): LogitsSummary | nul
   };
 }
 
-/** Ids of the TOP largest, largest first; of equals the lowest id. */
-function largest(logits: Float32Array): number[] {
+/** Ids of the TOP largest, largest first; of equals the lowest id. NaN is below everything, as it is to a sampler. */
+export function largest(logits: Float32Array): number[] {
   const top: number[] = [];
+  const of = (id: number | undefined) => {
+    const value = logits[id ?? 0] as number;
+    return Number.isNaN(value) ? Number.NEGATIVE_INFINITY : value;
+  };
   for (let id = 0; id < logits.length; id++) {
-    const value = logits[id] as number;
-    if (top.length === TOP && value <= (logits[top[TOP - 1] as number] as number)) continue;
-    const at = top.findIndex((other) => value > (logits[other] as number));
+    const value = of(id);
+    if (top.length === TOP && value <= of(top[TOP - 1])) continue;
+    const at = top.findIndex((other) => value > of(other));
     top.splice(at < 0 ? top.length : at, 0, id);
     if (top.length > TOP) top.pop();
   }

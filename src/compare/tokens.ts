@@ -1,4 +1,5 @@
 /** Tokens first: where two sequences part, and which positions after that still belong together. */
+import { TraceError } from "../trace/errors.ts";
 import type { Trace } from "../trace/reader.ts";
 import type { Manifest } from "../trace/record.ts";
 import { type Edit, tokenEdits } from "./token-edits.ts";
@@ -47,12 +48,23 @@ export function sequenceOf(
   return { ids, pieces: texts, firstSteps };
 }
 
-/** The sequence of a trace. */
+/** The sequence of a trace. Throws TraceError where a step's records begin behind all tokens that its manifest has until then. */
 export function traceSequence(trace: Trace) {
   const starts: number[] = [];
-  // A step may have records of its last rows only; it starts with the first row of any.
   for (const { tap, step, posStart } of trace.records)
     if (!tap.startsWith("weight:")) starts[step] = Math.min(starts[step] ?? posStart, posStart);
+  let length = 0;
+  // A step may have records of its last rows only: it starts where the steps before it end, or earlier.
+  trace.manifest.tokens.forEach(({ length: own }, step) => {
+    const start = starts[step] ?? length;
+    if (start >= length + Math.max(own, 1)) {
+      throw new TraceError(
+        `${trace.path}: step ${step} begins at position ${start}, and ${length} tokens come before it in its manifest; make the trace again`,
+      );
+    }
+    starts[step] = Math.min(start, length);
+    length = Math.max(length, starts[step] + own);
+  });
   return sequenceOf(trace.manifest, starts);
 }
 

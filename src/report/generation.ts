@@ -55,13 +55,14 @@ function logitsOff({ judged, comparison }: GenerationFacts): string | null {
 
 /** Behind the first difference: was the choice near, and what does an exact run say. */
 function whyTheyPart({ first, row, isSampled, exactChoice }: GenerationFacts, { piece }: Reading): string {
-  if (isSampled) return "which is not the likeliest by its own logits: the sampler differs, not the arithmetic";
+  if (isSampled) return "which is not the likeliest by its own logits: its sampler chose another";
   if (row === null) return "how near the choice was is not known: logits were not recorded on both sides";
   if (exactChoice !== null && exactChoice === first?.actual?.id) {
     return `the expected engine with exact activations says ${quoted(piece(exactChoice))} too: its rounding of activations turned a choice`;
   }
   const whose = exactChoice === null ? "the expected margin" : "the margin of exact activations";
   const [margin, moves] = [short(row.margin), 2 * row.noise];
+  if (moves === 0) return `${whose} is ${margin}`;
   return row.margin <= moves
     ? `a near tie: ${whose} is ${margin}, and two right computations may move it by ${short(moves)}`
     : `${whose} is ${margin}, ${timesOver(row.margin / moves)} times what rounding may turn; KL ${short(row.kl)}`;

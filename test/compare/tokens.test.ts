@@ -1,10 +1,24 @@
 /** Sequences: where they part, and what still belongs together. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { alignTokens } from "../../src/compare/tokens.ts";
+import { alignTokens, traceSequence } from "../../src/compare/tokens.ts";
+import { recordOf, traceFrom } from "../support/traces.ts";
 
 const sequence = (ids: readonly number[]) => ({ ids, pieces: ids.map((id) => `<${id}>`) });
 const align = (e: readonly number[], a: readonly number[]) => alignTokens(sequence(e), sequence(a));
+
+describe("traceSequence", () => {
+  const logitsAt = (step: number, posStart: number) =>
+    recordOf("logits", "token vocab", [1, 4], new Float32Array(4), { step, posStart });
+  it("a record of a step's last row moves no token", async () => {
+    const trace = await traceFrom([logitsAt(0, 2), logitsAt(1, 3)], [[5, 6, 7], [8]]);
+    expect(traceSequence(trace)).toMatchObject({ ids: [5, 6, 7, 8], firstSteps: [0, 0, 0, 1] });
+  });
+  it("a step far behind the tokens before it is refused", async () => {
+    const trace = await traceFrom([logitsAt(0, 2), logitsAt(1, 4_000_000_000)], [[5, 6, 7], [8]]);
+    expect(() => traceSequence(trace)).toThrow(/step 1 begins at position 4000000000, and 3 tokens come before it/);
+  });
+});
 
 describe("alignTokens", () => {
   it("finds equal sequences alike, and one that ends early", () => {
