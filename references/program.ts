@@ -11,7 +11,7 @@ export interface Listeners {
 
 /**
  * Runs a program and gives its lines of stdout. Throws InputError with its last line of stderr where it fails, and where it breaks
- * down says so with the signal. Ctrl-C ends it.
+ * down says so with the signal. It ends with this process, and by Ctrl-C.
  */
 export function runProgram(
   what: string,
@@ -31,14 +31,18 @@ export function runProgram(
       process[on]("SIGTERM", interrupt);
     };
     listen("on");
+    const end = () => child.kill("SIGTERM");
+    process.once("exit", end);
     const output = lines(child.stdout, onLine);
     const notes = lines(child.stderr, onNote);
     child.on("error", (error) => {
       listen("off");
+      process.off("exit", end);
       reject(new InputError(`${what}: ${program} cannot be run: ${error.message}`));
     });
     child.on("close", (status, signal) => {
       listen("off");
+      process.off("exit", end);
       if (status === 0) return resolve(output);
       // Of an assertion in C++ the file's name will do.
       const last = (notes.at(-1) ?? "it said nothing").replace(/^\/\S*\//, "");

@@ -1,6 +1,4 @@
 /** `faultline diagnose`: what the bug is, from a trace with values or from sketches alone. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { auditTrace } from "../compare/audit.ts";
@@ -16,6 +14,7 @@ import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
 import { modelOf } from "./audited.ts";
 import { DIVERGENT } from "./compare.ts";
+import { inTemporaryFolder } from "./folders.ts";
 import { addGitBisectOption, addOutputOptions, type OutputOptions } from "./options.ts";
 import { progressBar } from "./progress.ts";
 import { readPrompt } from "./prompt.ts";
@@ -96,37 +95,39 @@ async function fromValues(model: Model, trace: Trace, { tap, quiet }: Options): 
 
 /** Without values inputs are a reference's, or the oracle's own: right ones, since nothing before an origin differs. */
 async function fromSketches(model: Model, trace: Trace, options: Options, version: string): Promise<DiagnosedOp[]> {
-  const folder = mkdtempSync(join(tmpdir(), "faultline-diagnose-"));
-  const path = options.against ?? join(folder, "oracle.arrow");
+  if (options.against !== undefined) return besideReference(model, trace, options.against, options);
+  return inTemporaryFolder("diagnose", async (folder) => {
+    const path = join(folder, "oracle.arrow");
+    await oracleRun(model, trace, path, version, options.quiet);
+    return besideReference(model, trace, path, options);
+  });
+}
+
+async function besideReference(model: Model, trace: Trace, path: string, options: Options): Promise<DiagnosedOp[]> {
+  const expected = await Trace.open(path);
   try {
-    if (options.against === undefined) await oracleRun(model, trace, path, version, options.quiet);
-    const expected = await Trace.open(path);
-    try {
-      if (!expected.records.some((record) => record.hasValues)) {
-        throw new InputError(
-          `${path}: holds no values; give a reference made with --capture full, or leave out --against`,
-        );
-      }
-      const comparison = await compareTraces(expected, trace);
-      if (comparison.tokens.difference !== null && comparison.tokenStep === 0) {
-        throw new InputError(
-          `${path} and ${trace.path} ran other tokens from position ${comparison.tokens.difference.position} on; 'faultline compare' says which`,
-        );
-      }
-      const diagnoses = new Map<string, Diagnosis>(
-        (await diagnoseOrigins(model, expected, trace, comparison)).map((each) => [each.tap, each]),
+    if (!expected.records.some((record) => record.hasValues)) {
+      throw new InputError(
+        `${path}: holds no values; give a reference made with --capture full, or leave out --against`,
       );
-      const origins = comparison.ops.filter(({ isOrigin, tap }) => isOrigin && (options.tap ?? tap) === tap);
-      const first = origins.filter(({ tap }, index) => origins.findIndex((op) => op.tap === tap) === index);
-      return first.map(({ tap, step, evidence }) => ({
-        ...{ tap, step, evidence },
-        diagnosis: diagnoses.get(tap) ?? null,
-      }));
-    } finally {
-      await expected.close();
     }
+    const comparison = await compareTraces(expected, trace);
+    if (comparison.tokens.difference !== null && comparison.tokenStep === 0) {
+      throw new InputError(
+        `${path} and ${trace.path} ran other tokens from position ${comparison.tokens.difference.position} on; 'faultline compare' says which`,
+      );
+    }
+    const diagnoses = new Map<string, Diagnosis>(
+      (await diagnoseOrigins(model, expected, trace, comparison)).map((each) => [each.tap, each]),
+    );
+    const origins = comparison.ops.filter(({ isOrigin, tap }) => isOrigin && (options.tap ?? tap) === tap);
+    const first = origins.filter(({ tap }, index) => origins.findIndex((op) => op.tap === tap) === index);
+    return first.map(({ tap, step, evidence }) => ({
+      ...{ tap, step, evidence },
+      diagnosis: diagnoses.get(tap) ?? null,
+    }));
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    await expected.close();
   }
 }
 

@@ -1,7 +1,6 @@
 /** `generate --against`: greedy text of two engines, the first token that differs, and how near the choice was. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { checkModel } from "../compare/audit.ts";
 import { compareTraces } from "../compare/compare.ts";
 import { type GenerationFacts, generationFacts } from "../compare/generation.ts";
 import { traceSequence } from "../compare/tokens.ts";
@@ -9,6 +8,7 @@ import type { Model } from "../model/model.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
 import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
+import { inTemporaryFolder } from "./folders.ts";
 import type { EngineOptions, OutputOptions, PromptOptions } from "./options.ts";
 import { plantedIn } from "./planted.ts";
 import { readPrompt } from "./prompt.ts";
@@ -28,18 +28,30 @@ const TAPS = ["logits"];
 const isTrace = (name: string) => name.endsWith(".arrow");
 
 /** Runs what is not given as a trace, both greedily, and holds the texts against one another. */
-export async function generateAgainst(
-  model: Model,
-  options: AgainstOptions,
-  version: string,
-): Promise<{ facts: GenerationFacts; tokenizer: Tokenizer }> {
-  const { against, actual, quiet } = options;
+export function generateAgainst(model: Model, options: AgainstOptions, version: string): Promise<Generated> {
+  const { against, actual, fault } = options;
   if (!isTrace(against)) referenceName(against);
-  const folder = mkdtempSync(join(tmpdir(), "faultline-generate-"));
+  if (options.layers !== undefined && !isTrace(against) && against !== "onnx") {
+    throw new InputError(`--layers ${options.layers}: ${against} runs all layers; leave it out, or use --against onnx`);
+  }
+  if (actual !== undefined && fault !== undefined) {
+    throw new InputError(`${actual} was run already and no fault can be planted in it; leave out --fault`);
+  }
+  return inTemporaryFolder("generate", (folder) => generatedIn(folder, model, options, version));
+}
+
+interface Generated {
+  readonly facts: GenerationFacts;
+  readonly tokenizer: Tokenizer;
+}
+
+async function generatedIn(folder: string, model: Model, options: AgainstOptions, version: string): Promise<Generated> {
+  const { against, actual, quiet } = options;
   const open: Trace[] = [];
   const trace = async (path: string) => {
     const opened = await Trace.open(path);
     open.push(opened);
+    await checkModel(model, opened);
     return opened;
   };
   try {
@@ -75,7 +87,6 @@ export async function generateAgainst(
     return { facts: await generationFacts(theirs, mine, plain.comparison, { trace: exact, comparison }), tokenizer };
   } finally {
     for (const each of open) await each.close();
-    rmSync(folder, { recursive: true, force: true });
   }
 }
 

@@ -1,6 +1,6 @@
 /** `faultline generate`: text from the model, as it comes. */
 import type { Command } from "commander";
-import { createSampler, type SamplerSettings } from "../engine/sampler.ts";
+import { createSampler, GREEDY, type SamplerSettings } from "../engine/sampler.ts";
 import { runSteps } from "../engine/steps.ts";
 import { type Model, openModel } from "../model/model.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
@@ -95,12 +95,19 @@ export function addGenerate(program: Command, version: string): void {
     });
 }
 
+const SAMPLING = [
+  ["temperature", "--temperature"],
+  ["topK", "--top-k"],
+  ["topP", "--top-p"],
+  ["seed", "--seed"],
+] as const;
+
 /** Greedy text beside a reference's. */
 async function beside(model: Model, options: Options & { against: string }, version: string): Promise<void> {
-  if (options.temperature !== 0) {
-    throw new InputError(
-      `--temperature ${options.temperature}: texts are held against one another greedily; leave it out`,
-    );
+  for (const [name, flag] of SAMPLING) {
+    if (options[name] !== GREEDY[name]) {
+      throw new InputError(`${flag} ${options[name]}: texts are held against one another greedily; leave it out`);
+    }
   }
   const { facts, tokenizer } = await generateAgainst(model, options, version);
   process.stdout.write(

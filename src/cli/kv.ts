@@ -1,6 +1,5 @@
 /** `faultline kv`: the sequence in one step, token by token, and after a reset of the cache: where do they part, and why? */
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { checkModel } from "../compare/audit.ts";
@@ -16,6 +15,7 @@ import { Trace } from "../trace/reader.ts";
 import { audited } from "./audited.ts";
 import { DIVERGENT } from "./compare.ts";
 import { openEngine } from "./engine.ts";
+import { inTemporaryFolder, madeFolder } from "./folders.ts";
 import {
   addEngineOptions,
   addGitBisectOption,
@@ -47,6 +47,9 @@ interface Runs {
   readonly afterReset?: string;
 }
 
+/** Names of the traces that -o keeps. */
+const RUNS = ["stepped", "after-reset", "prefill"];
+
 export function addKv(program: Command, version: string): void {
   const command = program
     .command("kv")
@@ -67,30 +70,34 @@ export function addKv(program: Command, version: string): void {
     )
     .action(async (path: string, options: Options) => {
       const model = await openModel(path, options.layers === undefined ? {} : { layers: options.layers });
-      const folder = options.output ?? mkdtempSync(join(tmpdir(), "faultline-kv-"));
+      const { output } = options;
+      const own = async (folder: string) =>
+        cacheFacts(model, await ownRuns(model, options, folder, version), options, true);
       try {
         const foreign = givenRuns(options);
-        const runs = foreign ?? (await ownRuns(model, options, folder, version));
-        const facts = await cacheFacts(model, runs, options, foreign === undefined);
+        const facts = await (foreign !== undefined
+          ? cacheFacts(model, foreign, options, false)
+          : output === undefined
+            ? inTemporaryFolder("kv", own)
+            : own(output));
         process.stdout.write(options.json ? `${JSON.stringify(cacheJson(facts))}\n` : cacheText(facts));
         if (cacheVerdict(facts) === "divergent") process.exitCode = DIVERGENT;
       } finally {
         model.file.close();
-        if (options.output === undefined) rmSync(folder, { recursive: true, force: true });
       }
     });
 }
 
 /** Traces that were given; undefined where none is, and the model is to be run here. */
-function givenRuns({ prefill, stepped, afterReset, prompt, chat, tokens, fault }: Options): Runs | undefined {
+function givenRuns({ prefill, stepped, afterReset, prompt, chat, tokens, fault, output }: Options): Runs | undefined {
   if (prefill === undefined && stepped === undefined && afterReset === undefined) return undefined;
   if (prefill === undefined || stepped === undefined) {
     throw new InputError(
       "--prefill and --stepped go together: a run of the whole sequence, and the same token by token",
     );
   }
-  if ([prompt, chat, tokens, fault].some((option) => option !== undefined)) {
-    throw new InputError(`${stepped} says which tokens were run; leave out -p, --chat, --tokens and --fault`);
+  if ([prompt, chat, tokens, fault, output].some((option) => option !== undefined)) {
+    throw new InputError(`${stepped} was run already; leave out -p, --chat, --tokens, --fault and -o`);
   }
   return { prefill, stepped, ...(afterReset === undefined ? {} : { afterReset }) };
 }
@@ -108,9 +115,11 @@ async function ownRuns(model: Model, options: Options, folder: string, version: 
   if (length < 2) {
     throw new InputError("1 position: nothing is read from a cache; give a longer prompt, or -n 1 or more");
   }
+  const there = RUNS.map((name) => join(folder, `${name}.arrow`)).find((path) => existsSync(path));
+  if (there !== undefined) throw new InputError(`${there}: is there already; choose another folder with -o`);
+  madeFolder(folder);
   const engine = await openEngine(model, options, { capacity: length, longestStep: length }, options.quiet, faults);
   try {
-    mkdirSync(folder, { recursive: true });
     const common: Omit<TraceRun, "prompt" | "steps" | "output"> = {
       ...{ model, tokenizer, engine: options, version, faults, capture: "full", taps: ["!rope.*"] },
       ...(options.quiet === undefined ? {} : { quiet: options.quiet }),

@@ -1,11 +1,11 @@
 /** What `quant` runs of one file: every op on the engine and in the oracle, the weights that the kernels decode, the logits of a text. */
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { runProgram } from "../../references/program.ts";
 import type { Fault } from "../engine/faults/fault.ts";
 import type { Model } from "../model/model.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
 import { openEngine } from "./engine.ts";
+import { madeFolder } from "./folders.ts";
 import type { EngineOptions } from "./options.ts";
 import { type TraceRun, traceModel } from "./trace-model.ts";
 
@@ -33,7 +33,7 @@ export interface QuantTraces {
 /** Makes the four traces in `folder`. The oracle is busy on one core and the engine waits for its adapter, so they run side by side. */
 export async function traceQuantised(run: QuantRun): Promise<QuantTraces> {
   const { folder } = run;
-  mkdirSync(folder, { recursive: true });
+  madeFolder(folder);
   const path = (name: string) => join(folder, `${name}.arrow`);
   await Promise.all([traceOracle(run, path("oracle")), traceEngine(run, path)]);
   return { engine: path("engine"), oracle: path("oracle"), weights: path("weights"), logits: path("logits") };

@@ -1,6 +1,5 @@
 /** `faultline quant`: is it the quantisation, or the engine? Each op's error split in two, for several types of one model. */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { quantizeModel } from "../../references/llamacpp/dump.ts";
@@ -11,6 +10,7 @@ import { type Tokenizer, tokenizerFromMetadata } from "../model/tokenizer.ts";
 import { quantJson, quantText, quantVerdict } from "../report/quantisation.ts";
 import { InputError } from "../trace/errors.ts";
 import { DIVERGENT } from "./compare.ts";
+import { inTemporaryFolder, madeFolder } from "./folders.ts";
 import {
   addEngineOptions,
   addGitBisectOption,
@@ -60,14 +60,11 @@ export function addQuant(program: Command, version: string): void {
       '\nExit status: 0 the engine adds no more than rounding, 1 divergent, 2 could not do it.\n\nExamples:\n  faultline quant model-f16.gguf --types q4_0,q4_k_m,q6_k,q8_0 -p "Once upon a time there was a small town"\n  faultline quant model-f16.gguf model-q4.gguf --text story.txt',
     )
     .action(async (path: string, others: readonly string[], options: Options) => {
-      const folder = options.output ?? mkdtempSync(join(tmpdir(), "faultline-quant-"));
-      try {
-        const facts = await quantFacts(path, others, options, folder, version);
-        process.stdout.write(options.json ? `${JSON.stringify(quantJson(facts))}\n` : quantText(facts));
-        if (quantVerdict(facts) === "divergent") process.exitCode = DIVERGENT;
-      } finally {
-        if (options.output === undefined) rmSync(folder, { recursive: true, force: true });
-      }
+      const { output } = options;
+      const made = (folder: string) => quantFacts(path, others, options, folder, version);
+      const facts = await (output === undefined ? inTemporaryFolder("quant", made) : made(output));
+      process.stdout.write(options.json ? `${JSON.stringify(quantJson(facts))}\n` : quantText(facts));
+      if (quantVerdict(facts) === "divergent") process.exitCode = DIVERGENT;
     });
 }
 
@@ -85,6 +82,9 @@ async function quantFacts(
   folder: string,
   version: string,
 ): Promise<QuantFacts> {
+  if (options.device === "oracle") {
+    throw new InputError("--device oracle: it is held beside the engine anyway; leave it out");
+  }
   const base = await openModel(path);
   try {
     const { tokenizer, tokens: text } = readText(base, options);
@@ -97,7 +97,7 @@ async function quantFacts(
       if (existsSync(made))
         throw new InputError(`${made}: is there already; choose another folder with -o, or name it as a file`);
     }
-    mkdirSync(folder, { recursive: true });
+    madeFolder(folder);
     const { audit, quiet, llamaCpp } = options;
     for (const { type, path: made } of given)
       await quantizeModel(path, made, type, llamaCpp === undefined ? {} : { llamaCpp });
@@ -124,6 +124,10 @@ async function quantFacts(
 /** The text's tokens, cut at what is asked for. Throws InputError where it is too short to predict anything. */
 function readText(model: Model, options: Options): { tokenizer: Tokenizer; tokens: readonly number[] } {
   const { text, positions, ...prompt } = options;
+  const { context } = model.parameters;
+  if (positions > context) {
+    throw new InputError(`--positions ${positions}: the model's context is ${context}; give at most that many`);
+  }
   const given = [prompt.prompt, prompt.chat, prompt.tokens].some((option) => option !== undefined);
   if (text !== undefined && given) throw new InputError("--text and a prompt are two texts; give one of them");
   const ids = text === undefined ? null : beginningOf(model, text, positions);
@@ -142,9 +146,11 @@ const CHARACTERS_A_TOKEN = 16;
 function beginningOf(model: Model, path: string, count: number): readonly number[] {
   const tokenizer = tokenizerFromMetadata(readGgufMetadata(model.file.path));
   try {
-    return tokenizer.encode(readFileSync(path, "utf8").slice(0, CHARACTERS_A_TOKEN * count)).slice(0, count);
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(path));
+    return tokenizer.encode(text.slice(0, CHARACTERS_A_TOKEN * count)).slice(0, count);
   } catch (error) {
     if (error instanceof InputError) throw error;
+    if (error instanceof TypeError) throw new InputError(`${path}: is no text in UTF-8; give a text file`);
     throw new InputError(`${path}: cannot be read: ${error instanceof Error ? error.message.split(",")[0] : error}`);
   }
 }

@@ -1,7 +1,4 @@
 /** The three references, behind one function: a model and tokens in, a trace out. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { dumpHuggingFace } from "../../references/hf/dump.ts";
 import { readDumpFolder } from "../../references/import/dump-folder.ts";
 import { dumpLlamaCpp } from "../../references/llamacpp/dump.ts";
@@ -12,6 +9,7 @@ import type { TraceFacts } from "../report/trace-summary.ts";
 import type { CaptureLevel } from "../trace/capture.ts";
 import { InputError } from "../trace/errors.ts";
 import type { Engine } from "./engine.ts";
+import { inTemporaryFolder } from "./folders.ts";
 import { importTrace } from "./import-trace.ts";
 import { progressBar } from "./progress.ts";
 import type { Prompt } from "./prompt.ts";
@@ -54,7 +52,16 @@ export async function traceReference(
   options: ReferenceOptions,
 ): Promise<TraceFacts> {
   if (name === "onnx") return traceOnnx(run);
-  const folder = run.keepDump ?? mkdtempSync(join(tmpdir(), "faultline-dump-"));
+  const into = (folder: string) => dumpAndImport(name, folder, run, options);
+  return run.keepDump === undefined ? inTemporaryFolder("dump", into) : into(run.keepDump);
+}
+
+async function dumpAndImport(
+  name: "llamacpp" | "hf",
+  folder: string,
+  run: ReferenceRun,
+  options: ReferenceOptions,
+): Promise<TraceFacts> {
   const bar = progressBar(name, name === "hf" ? "passes" : "tensors", run.quiet);
   try {
     await dump(name, folder, run, options, (done, total) => bar.update(done, total));
@@ -67,7 +74,6 @@ export async function traceReference(
     });
   } finally {
     bar.stop();
-    if (run.keepDump === undefined) rmSync(folder, { recursive: true, force: true });
   }
 }
 
@@ -84,9 +90,12 @@ export interface FolderRun {
 }
 
 /** Transformers on a checkpoint folder, without a GGUF: what a converted file can be held against. */
-export async function traceHuggingFaceFolder(run: FolderRun): Promise<TraceFacts> {
+export function traceHuggingFaceFolder(run: FolderRun): Promise<TraceFacts> {
+  return inTemporaryFolder("dump", (dumped) => dumpAndImportFolder(run, dumped));
+}
+
+async function dumpAndImportFolder(run: FolderRun, dumped: string): Promise<TraceFacts> {
   const { folder, prompt, steps, output, capture, taps, quiet } = run;
-  const dumped = mkdtempSync(join(tmpdir(), "faultline-dump-"));
   const bar = progressBar("hf", "passes", quiet);
   try {
     await dumpHuggingFace({
@@ -102,7 +111,6 @@ export async function traceHuggingFaceFolder(run: FolderRun): Promise<TraceFacts
     });
   } finally {
     bar.stop();
-    rmSync(dumped, { recursive: true, force: true });
   }
 }
 

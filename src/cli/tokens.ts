@@ -33,6 +33,8 @@ export function addTokens(program: Command, version: string): void {
       const metadata = readGgufMetadata(path);
       const tokenizer = tokenizerFromMetadata(metadata);
       if (options.against === undefined) {
+        if (options.all || options.llamaCpp !== undefined)
+          throw new InputError("--all and --llama-cpp go with --against, which they say more about");
         const { tokens } = promptTokens(metadata, tokenizer, options);
         if (tokens.length === 0) throw new InputError("the text has no tokens; give some with -p");
         const rows = tokens.map((id) => ({ id, piece: tokenizer.piece(id) }));

@@ -121,6 +121,9 @@ describe("the cache", () => {
 
     for (const [args, words] of [
       [["--prefill", stepped, "--stepped", prefill], /none of its positions was computed from a cache/],
+      [["--prefill", prefill, "--stepped", stepped, "-o", join(folder, "none")], /leave out .* -o/],
+      [["-p", "x", "-n", "1", "-o", kept], /stepped\.arrow: is there already; choose another folder/],
+      [["-p", "x", "-n", "1", "-o", prefill], /prefill\.arrow: cannot be made a folder/],
       [["--prefill", prefill], /--prefill and --stepped go together/],
       [["--prefill", prefill, "--stepped", stepped, "-p", "x"], /leave out -p/],
       [["--tokens", "1", "-n", "0"], /1 position: nothing is read from a cache/],

@@ -8,8 +8,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
-import { repetitionOf } from "../../src/compare/generation.ts";
+import { compareTraces } from "../../src/compare/compare.ts";
+import { generationFacts, repetitionOf } from "../../src/compare/generation.ts";
 import { generatedSchema } from "../../src/report/generation.ts";
+import { syntheticLlamaFile } from "../support/synthetic-llama.ts";
+import { recordOf, traceFrom } from "../support/traces.ts";
 
 const root = join(import.meta.dirname, "../..");
 const MODEL = join(root, "models/faultline-tiny-f16.gguf");
@@ -100,6 +103,11 @@ describe("text beside a reference's", () => {
 
     it("bad input is refused in one line", () => {
       const other = traced("other", "--tokens", "1,2,3", "-n", "2");
+      const bare = join(folder, "bare.arrow");
+      faultline("trace", MODEL, ...PROMPT, "-n", "0", "--taps", "embed", "-o", bare, "--quiet");
+      const stranger = join(folder, "stranger.arrow");
+      const small = syntheticLlamaFile();
+      faultline("trace", small, "--tokens", "1,2", "-n", "1", "--capture", "full", "-o", stranger, "--quiet");
       const shorter = traced("shorter", "-p", "In the beginning", "-n", "3");
       for (const [args, words] of [
         [["--against", clean, "--actual", other], /tokens differ from position 0 on/],
@@ -107,6 +115,15 @@ describe("text beside a reference's", () => {
           ["--against", clean, "--actual", shorter],
           /begins with 6 prompt tokens, .* with 5, and they differ from position 5 on/,
         ],
+        [["--against", "onnx", "-p", "x", "--seed", "1"], /--seed 1: texts are held/],
+        [["--against", "onnx", "-p", "x", "--top-k", "3"], /--top-k 3: texts are held/],
+        [["--against", clean, "--actual", clean, "--fault", "rope.sign"], /was run already and no fault/],
+        [["--against", "llamacpp", "-p", "x", "--layers", "0"], /--layers 0: llamacpp runs all layers/],
+        [
+          ["--against", bare, "--actual", bare],
+          /bare\.arrow: has 6 prompt tokens, none after them and no values of logits/,
+        ],
+        [["--against", stranger, "--actual", stranger], /stranger\.arrow is of .* give the model that was run/],
         [["--against", clean, "-n", "3"], /says which tokens were run; leave out .* -n/],
         [["--against", "vllm", "-p", "x"], /vllm: no such reference; there are llamacpp, hf, onnx/],
         [["--against", join(folder, "none.arrow")], /none\.arrow/],
@@ -125,6 +142,41 @@ describe("text beside a reference's", () => {
         expect(stderr).toMatch(words);
       }
     });
+  });
+});
+
+describe("runs that are no run of this model's sampler", () => {
+  const VOCAB = 8;
+  /** Prompt 1, 2, then `follow`; each row's largest logit is the next token's, as far as nothing else is said. */
+  const run = (follow: readonly number[], edit: (row: Float32Array, index: number) => void = () => {}) => {
+    const steps = [[1, 2], ...follow.map((id) => [id])];
+    const records = steps.map((tokens, step) => {
+      const values = Float32Array.from({ length: tokens.length * VOCAB }, (_, i) => ((i * 5) % 7) / 7);
+      const row = values.subarray(-VOCAB);
+      row[[3, 4, 5][step] ?? 0] = 9;
+      edit(row, step);
+      const changes = { step, posStart: step === 0 ? 0 : step + 1 };
+      return recordOf("logits", "token vocab", [tokens.length, VOCAB], values, changes);
+    });
+    return traceFrom(records, steps);
+  };
+  const facts = async (actual: ReturnType<typeof run>) => {
+    const [theirs, ours] = [await run([3, 4]), await actual];
+    return generationFacts(theirs, ours, await compareTraces(theirs, ours));
+  };
+
+  it("NaN among the logits is a finding, and no other choice of token", async () => {
+    const clean = await facts(run([3, 4]));
+    expect([clean.verdict, clean.actual]).toEqual(["match", [3, 4, 5]]);
+    for (const id of [0, 7]) {
+      const spoilt = await facts(run([3, 4], (row) => row.fill(Number.NaN, id, id + 1)));
+      expect([spoilt.verdict, spoilt.actual, spoilt.isSampled]).toEqual(["divergent", [3, 4, 5], false]);
+    }
+  });
+
+  it("a token that the logits do not have was not chosen by them", async () => {
+    const { verdict, isSampled, first } = await facts(run([3, 5000]));
+    expect([verdict, isSampled, first?.actual?.ranks.actual]).toEqual(["divergent", true, VOCAB + 1]);
   });
 });
 

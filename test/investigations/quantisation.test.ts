@@ -106,7 +106,13 @@ describe("quantisation and engine told apart", () => {
     const other = syntheticLlamaFile({ embd: 256, heads: 8, ffn: 160 });
     const empty = join(folder, "empty.txt");
     writeFileSync(empty, "");
+    const binary = join(folder, "binary.txt");
+    writeFileSync(binary, new Uint8Array([0x61, 0xff, 0xfe]));
     for (const [args, words] of [
+      [[MODEL, "--text", binary], /binary\.txt: is no text in UTF-8/],
+      [[MODEL, ...TEXT, "--positions", "513"], /--positions 513: the model's context is 512/],
+      [[MODEL, ...TEXT, "--device", "oracle"], /--device oracle: it is held beside the engine anyway/],
+      [[MODEL, ...TEXT, "--types", "q8_0", "-o", binary], /binary\.txt: cannot be made a folder/],
       [[MODEL, other, ...TEXT], /has (ffn|vocab|layers) \d+, \S+\.gguf \d+; give the same model in another type/],
       [[MODEL, "--text", empty], /empty\.txt: 1 token predicts nothing/],
       [[MODEL, "--text", join(folder, "none.txt")], /none\.txt: cannot be read/],
