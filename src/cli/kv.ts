@@ -16,6 +16,7 @@ import { audited } from "./audited.ts";
 import { DIVERGENT } from "./compare.ts";
 import { openEngine } from "./engine.ts";
 import { inTemporaryFolder, madeFolder } from "./folders.ts";
+import { spotsOf } from "./judge.ts";
 import {
   addEngineOptions,
   addGitBisectOption,
@@ -178,7 +179,9 @@ async function cacheFacts(model: Model, runs: Runs, options: Options, exact: boo
     const against = await compared(prefill, stepped);
     const again = runs.afterReset === undefined ? null : await trace(runs.afterReset);
     const afterReset = again === null ? null : await compared(stepped, again);
-    const facts = { stepped: against, afterReset, further: [] };
+    const shown = new Set((await spotsOf(model, prefill)).map(({ id }) => id));
+    const blindSpots = (await spotsOf(model, stepped)).filter(({ id }) => shown.has(id));
+    const facts = { stepped: against, afterReset, further: [], blindSpots };
     const proved = await proof(model, stepped, options);
     if (proved.audit?.faults.length === 0) {
       if (against.verdict === "parts")

@@ -3,6 +3,7 @@
  * through the same cache: op by op and position by position. Facts only; src/report has the words.
  */
 import type { StepTokens } from "../oracle/op-case.ts";
+import type { BlindSpot } from "./blind-spots.ts";
 import type { ComparedOp, Comparison } from "./compare.ts";
 import type { Fault, JudgedAudit } from "./judged-audit.ts";
 import { divergentVerdict } from "./judged-pair.ts";
@@ -53,6 +54,8 @@ export interface CacheFacts {
   /** Faults of the prefill at other ops, where those of the run token by token do not tell why it parts. */
   readonly further: readonly Fault[];
   readonly auditLeftOut: string | null;
+  /** What neither the run token by token nor the prefill could have shown. */
+  readonly blindSpots: readonly BlindSpot[];
 }
 
 const isOff = (op: ComparedOp) => op.judgement.relL2 !== 0 || op.verdict === "non-finite";

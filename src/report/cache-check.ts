@@ -16,6 +16,7 @@ import {
 import type { Fault } from "../compare/judged-audit.ts";
 import { faultLines } from "./audit.ts";
 import { faultSentence } from "./audit-facts.ts";
+import { blindSpotsText } from "./blind-spots.ts";
 import { colors } from "./colors.ts";
 import { diagnosisJson, diagnosisSchema } from "./diagnosis.ts";
 import { figure, short, visible } from "./numbers.ts";
@@ -64,6 +65,8 @@ export const cacheSchema = z.object({
     }),
   ),
   audit_left_out: z.string().nullable(),
+  /** What neither run could have shown. */
+  blind_spots: z.array(z.object({ id: z.string(), reason: z.string(), everywhere: z.boolean() })),
 });
 
 const WORDS: Readonly<Record<Suspicion, string>> = {
@@ -163,7 +166,9 @@ export function cacheSentence(facts: CacheFacts): string {
   if (parts === null && reset === null) {
     if (proof !== null) return `the cache is not it: ${cleared}; ${proof}`;
     const judged =
-      audit === null ? "" : `; ${audit.ops.length - audit.counts["not-judged"]} ops recomputed, none at fault`;
+      audit === null
+        ? "; no op was recomputed"
+        : `; ${audit.ops.length - audit.counts["not-judged"]} ops recomputed, none at fault`;
     return `${cleared}${judged}`;
   }
   const blame =
@@ -208,6 +213,7 @@ export function cacheJson(facts: CacheFacts): z.infer<typeof cacheSchema> {
       })),
     })),
     audit_left_out: auditLeftOut,
+    blind_spots: facts.blindSpots.map(({ id, reason, everywhere }) => ({ id, reason, everywhere })),
   });
 }
 
@@ -234,7 +240,7 @@ const positionRows = ({ positions, comparison }: CacheComparison) =>
 
 /** The whole report for the terminal. Its first line is the verdict. */
 export function cacheText(facts: CacheFacts): string {
-  const { stepped, afterReset, audit, auditLeftOut, further } = facts;
+  const { stepped, afterReset, audit, auditLeftOut, further, blindSpots } = facts;
   const isMatch = cacheVerdict(facts) === "match";
   const mark = isMatch ? colors.green(colors.bold("match")) : colors.red(colors.bold("divergent"));
   const { manifest } = stepped.comparison.actual;
@@ -247,7 +253,7 @@ export function cacheText(facts: CacheFacts): string {
   const shown = stepped.verdict === "parts" ? stepped : afterReset?.verdict === "parts" ? afterReset : null;
   return [
     `${mark}: ${cacheSentence(facts)}`,
-    `${manifest.model.file}, ${stepped.comparison.tokens.actual.length} tokens, ${manifest.producer.dtype}`,
+    `${manifest.model.file}, ${stepped.comparison.tokens.actual.length} tokens, ${manifest.producer.dtype}${manifest.faults.length === 0 ? "" : `; planted: ${manifest.faults.join(", ")}`}`,
     "",
     table(
       [{ title: "suspicion", align: "left" }, ...["", "", "where"].map((title) => ({ title, align: "left" as const }))],
@@ -263,5 +269,6 @@ export function cacheText(facts: CacheFacts): string {
         ]),
     ...(audit === null ? [] : faultLines(audit)),
     ...further.map((fault) => `${colors.red(">>")} of the prefill: ${faultSentence(fault)}\n`),
+    ...(audit !== null && blindSpots.some(({ everywhere }) => everywhere) ? [blindSpotsText(blindSpots)] : []),
   ].join("\n");
 }
