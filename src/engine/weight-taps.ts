@@ -55,12 +55,13 @@ export async function* weightRecords(
 
 /** Edits of decoders by the weight that they are planted at. */
 function decoderEdits(model: Model, faults: readonly Fault[]): ReadonlyMap<string, readonly Edit[]> {
-  const ops = faults.flatMap(({ kind, tap }) =>
-    model.graph
-      .filter(({ op }) => op.tap === tap)
-      .map(({ op }) => [op.weights[0] ?? "", kind.decoder?.(op, model) ?? []] as const),
-  );
-  return new Map(ops);
+  const edits = new Map<string, Edit[]>();
+  for (const { kind, tap } of faults) {
+    const op = model.graph.find((node) => node.op.tap === tap)?.op;
+    const [weight = ""] = op?.weights ?? [];
+    if (op !== undefined) edits.set(weight, [...(edits.get(weight) ?? []), ...(kind.decoder?.(op, model) ?? [])]);
+  }
+  return edits;
 }
 
 class WeightReader {
