@@ -1,5 +1,5 @@
 /** Runs a model in llama.cpp, through the small programs of this folder, which build.sh compiles where they are not there yet. */
-import { rm } from "node:fs/promises";
+import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { packageRoot } from "../../src/model/package-root.ts";
@@ -91,5 +91,11 @@ export async function quantizeModel(
   options: LlamaCppOptions = {},
 ): Promise<void> {
   const { quantize } = await llamaCppPrograms(options);
-  await runProgram("llama.cpp", quantize, [input, output, type]);
+  const partial = `${output}.partial`;
+  try {
+    await runProgram("llama.cpp", quantize, [input, partial, type]);
+    await rename(partial, output);
+  } finally {
+    await rm(partial, { force: true });
+  }
 }

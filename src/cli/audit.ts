@@ -1,5 +1,4 @@
 /** `faultline audit`: every op of a trace recomputed from its own inputs, and the cause of what is wrong. */
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { bundleOf, checkFree } from "../compare/bundle-write.ts";
@@ -15,6 +14,7 @@ import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
 import { audited, modelOf } from "./audited.ts";
 import { DIVERGENT } from "./compare.ts";
+import { madeFolder } from "./folders.ts";
 import { spotsOf, suggestions } from "./judge.ts";
 import {
   addGitBisectOption,
@@ -94,7 +94,7 @@ export async function writeBundles(model: Model, trace: Trace, audit: JudgedAudi
   const run = new TraceValues(trace, model);
   const written: string[] = [];
   for (const { op, tap, step, diagnosis } of audit.faults.slice(0, MOST_BUNDLES)) {
-    mkdirSync(folder, { recursive: true });
+    madeFolder(folder);
     const path = join(folder, `${tap}-step${step}`);
     await bundleOf(model, run, op, path, diagnosis === null ? null : causePhrase(diagnosis));
     written.push(path);

@@ -1,5 +1,5 @@
 /** `faultline bisect`: check, trace, reference, compare, audit, diagnose, report in one command; everything is left in one folder. */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { compareTraces } from "../compare/compare.ts";
@@ -11,6 +11,7 @@ import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
 import { DIVERGENT } from "./compare.ts";
 import { checkDeterminism } from "./determinism-checks.ts";
+import { madeFolder } from "./folders.ts";
 import { judge, suggestions } from "./judge.ts";
 import {
   addEngineOptions,
@@ -91,7 +92,7 @@ export function addBisect(program: Command, version: string): void {
 async function bisect(model: Model, options: Options, version: string) {
   checkNames(options);
   const sides = await plan(model, options, version);
-  mkdirSync(options.output, { recursive: true });
+  madeFolder(options.output);
   const determinism = await sides.determinism();
   const open: Trace[] = [];
   const openTrace = async (path: string) => {

@@ -1,5 +1,5 @@
 /** `faultline demo`: the embedded model against HuggingFace Transformers, as it is and with planted faults. */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
@@ -12,6 +12,7 @@ import { packageRoot } from "../model/package-root.ts";
 import { plain } from "../report/colors.ts";
 import { type DemoRun, demoHead, demoJson, demoRunText, demoTail, isAsPlanted } from "../report/demo.ts";
 import { Trace } from "../trace/reader.ts";
+import { madeFolder } from "./folders.ts";
 import { addDeviceOption, addOutputOptions, type DeviceOption, type OutputOptions } from "./options.ts";
 import { readPrompt } from "./prompt.ts";
 import { traceModel } from "./trace-model.ts";
@@ -37,7 +38,7 @@ export function addDemo(program: Command, version: string): void {
       const model = await openModel(packaged(EMBEDDED_MODEL));
       const expected = await Trace.open(packaged(REFERENCE));
       try {
-        mkdirSync(options.output, { recursive: true });
+        madeFolder(options.output);
         const print = (text: string) => void (options.json || process.stdout.write(text));
         const head = demoHead(expected.manifest);
         print(head);

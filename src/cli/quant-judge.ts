@@ -41,10 +41,14 @@ const UNSEEN: readonly (readonly [RegExp, string])[] = [
   [/^token\./, "quant runs all files over the same tokens; give it to trace, then tokens --against"],
 ];
 
+/** Folder of the base's traces. */
+export const BASE = "base";
+
 /** Runs of one base and the files held against it. */
 export class QuantJudge {
   readonly #settings: QuantSettings;
   #base: QuantTraces | undefined;
+  readonly #folders = new Set([BASE]);
   #planted = 0;
   #refusal: InputError | undefined;
 
@@ -55,7 +59,7 @@ export class QuantJudge {
   /** The base by itself: its engine is judged, and its runs are what the others are held against. Faults are planted in those only. */
   async base(): Promise<QuantisedModel> {
     const { base } = this.#settings;
-    this.#base = await this.#trace(base, "base", []);
+    this.#base = await this.#trace(base, BASE, []);
     return this.#facts(base, { path: base.file.path, type: null }, this.#base, { faults: [], notPlanted: [] });
   }
 
@@ -63,11 +67,20 @@ export class QuantJudge {
     const model = await openModel(candidate.path);
     try {
       const planted = this.#plant(model);
-      const traces = await this.#trace(model, candidate.type ?? basename(candidate.path, ".gguf"), planted.faults);
+      const traces = await this.#trace(model, this.#folderOf(candidate), planted.faults);
       return await this.#facts(model, candidate, traces, planted);
     } finally {
       model.file.close();
     }
+  }
+
+  /** A folder for each: files of one name, or one that is called as the base's is, would else overwrite what others are held against. */
+  #folderOf({ path, type }: Candidate): string {
+    const name = type ?? basename(path, ".gguf");
+    let unique = name;
+    for (let n = 2; this.#folders.has(unique.toLowerCase()); n++) unique = `${name}-${n}`;
+    this.#folders.add(unique.toLowerCase());
+    return unique;
   }
 
   /** Throws InputError where faults were asked for and none could be planted in any file. */

@@ -22,7 +22,7 @@ import {
   type PromptOptions,
 } from "./options.ts";
 import { readPrompt } from "./prompt.ts";
-import { QuantJudge } from "./quant-judge.ts";
+import { BASE, QuantJudge } from "./quant-judge.ts";
 
 interface Options extends PromptOptions, EngineOptions, OutputOptions {
   readonly types?: readonly string[];
@@ -93,9 +93,8 @@ async function quantFacts(
     const given = types.map((type) => ({ type, path: join(folder, `${basename(path, ".gguf")}-${type}.gguf`) }));
     // What is given is looked at before anything is made.
     for (const other of others) await checkSameModel(base, other);
-    for (const { path: made } of given) {
-      if (existsSync(made))
-        throw new InputError(`${made}: is there already; choose another folder with -o, or name it as a file`);
+    for (const made of [...given.map((each) => each.path), join(folder, BASE)]) {
+      if (existsSync(made)) throw new InputError(`${made}: is there already; choose another folder with -o`);
     }
     madeFolder(folder);
     const { audit, quiet, llamaCpp } = options;

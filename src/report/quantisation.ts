@@ -61,8 +61,10 @@ const all = ({ base, models }: QuantFacts) => [base, ...models];
 export const quantVerdict = (facts: QuantFacts): "match" | "divergent" =>
   all(facts).some(isEngine) ? "divergent" : "match";
 
+/** True if `a` is the worse figure; NaN is the worst. */
+const isWorse = (a: number, b: number) => a > b || (Number.isNaN(a) && !Number.isNaN(b));
 const worstOf = (ops: readonly SplitOp[]) =>
-  ops.reduce<SplitOp | null>((worst, op) => (worst === null || !(op.engine <= worst.engine) ? op : worst), null);
+  ops.reduce<SplitOp | null>((worst, op) => (worst === null || isWorse(op.engine, worst.engine) ? op : worst), null);
 
 /** What is wrong with one type's run on the engine. */
 function engineSentence(model: QuantisedModel): string {
@@ -97,7 +99,7 @@ export function quantSentence(facts: QuantFacts): string {
   }
   const worst = models
     .map((model) => ({ model, op: worstOf(model.ops) }))
-    .reduce((a, b) => ((b.op?.engine ?? 0) > (a.op?.engine ?? 0) ? b : a));
+    .reduce((a, b) => (isWorse(b.op?.engine ?? 0, a.op?.engine ?? 0) ? b : a));
   const logits = ({ ops }: QuantisedModel) => ops.find(({ tap }) => tap === "logits")?.weights ?? Number.NaN;
   const ordered = [...facts.models].sort((a, b) => logits(a) - logits(b));
   const [least, most] = [ordered[0], ordered.at(-1)];
@@ -188,7 +190,9 @@ function typeRow(model: QuantisedModel): string[] {
 function kindTable(models: readonly QuantisedModel[]): string {
   const kinds = [...new Set(models[0]?.ops.map(({ tap }) => nameInLayer(tap)) ?? [])];
   const largest = ({ ops }: QuantisedModel, kind: string, part: "weights" | "engine") =>
-    ops.filter(({ tap }) => nameInLayer(tap) === kind).reduce((most, op) => (op[part] <= most ? most : op[part]), 0);
+    ops
+      .filter(({ tap }) => nameInLayer(tap) === kind)
+      .reduce((most, op) => (isWorse(op[part], most) ? op[part] : most), 0);
   const columns: Column[] = [
     { title: "op, worst layer", align: "left" },
     ...models.map(({ name }) => ({ title: name })),
@@ -197,7 +201,7 @@ function kindTable(models: readonly QuantisedModel[]): string {
   const rows = kinds.map((kind) => [
     kind,
     ...models.map((model) => short(largest(model, kind, "weights"))),
-    short(models.map((model) => largest(model, kind, "engine")).reduce((a, b) => (b <= a ? a : b))),
+    short(models.map((model) => largest(model, kind, "engine")).reduce((a, b) => (isWorse(b, a) ? b : a))),
   ]);
   return table(columns, rows);
 }

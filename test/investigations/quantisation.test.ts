@@ -3,7 +3,7 @@
  * wrong moves only the engine's part.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdtempSync, readdirSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -100,6 +100,17 @@ describe("quantisation and engine told apart", () => {
     expect(facts.models[0]?.fallen_back.length).toBeGreaterThan(3);
     expect(facts.models[0]?.fallen_back[0]).toMatchObject({ block: 256 });
     expect(facts.verdict).toBe("match");
+  });
+
+  it("a file that is called as the base's folder is held against the base all the same", () => {
+    const called = join(folder, "base.gguf");
+    copyFileSync(join(kept, "faultline-tiny-f16-q8_0.gguf"), called);
+    const output = join(folder, "called");
+    const [held] = split(MODEL, called, ...TEXT, "-o", output).models;
+    // And no later run takes its place.
+    const again = faultline("quant", MODEL, called, ...TEXT, "-o", output);
+    expect([again.status, again.stderr]).toEqual([2, expect.stringMatching(/base: is there already; choose another/)]);
+    expect(held?.ops).toEqual(clean.models.find(({ name }) => name === "q8_0")?.ops);
   });
 
   it("bad input is refused in one line", () => {
