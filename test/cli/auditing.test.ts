@@ -1,5 +1,4 @@
 /** audit, diagnose and what builds on them as a user runs them: verdicts, causes, exit statuses, and one line where it cannot be. */
-import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,6 +6,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { auditSchema } from "../../src/report/audit-facts.ts";
 import { bisectionSchema } from "../../src/report/bisection.ts";
 import { diagnosesSchema } from "../../src/report/diagnoses.ts";
+import { faultline } from "../support/cli.ts";
 import { syntheticLlamaFile } from "../support/synthetic-llama.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -14,13 +14,6 @@ const MODEL = join(root, "models/faultline-tiny-f16.gguf");
 const TOKENS = "256,1057,261,1907,1079,415";
 const folder = mkdtempSync(join(tmpdir(), "faultline-auditing-"));
 const at = (name: string) => join(folder, name);
-
-function faultline(...args: readonly string[]) {
-  const command = ["--import", "tsx", "src/cli/main.ts", ...args];
-  const { status, stdout, stderr } = spawnSync(process.execPath, command, { cwd: root, encoding: "utf8" });
-  const errors = stderr.split("\n").filter((line) => line !== "" && !line.startsWith("Warning: max"));
-  return { status, stdout, errors };
-}
 
 /** One line, exit 2, and nothing on stdout. */
 function expectRefusal(args: readonly string[], line: RegExp): void {

@@ -1,7 +1,6 @@
 /**
  * "Is it the cache?" (docs/commands.md, `kv`): each suspicion of the story planted in turn and told apart from the others; and none.
  */
-import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,16 +8,11 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { readsCache } from "../../src/compare/cache-check.ts";
 import { cacheSchema } from "../../src/report/cache-check.ts";
+import { expectRefused, faultline } from "../support/cli.ts";
 
 const root = join(import.meta.dirname, "../..");
 const MODEL = join(root, "models/faultline-tiny-f16.gguf");
 const folder = mkdtempSync(join(tmpdir(), "faultline-cache-"));
-
-function faultline(...args: string[]) {
-  const command = ["--import", "tsx", "src/cli/main.ts", ...args];
-  const { status, stdout, stderr } = spawnSync(process.execPath, command, { cwd: root, encoding: "utf8" });
-  return { status, stdout, stderr };
-}
 
 function checked(...options: string[]) {
   const { status, stdout, stderr } = faultline("kv", MODEL, "--json", "--quiet", ...options);
@@ -131,15 +125,7 @@ describe("the cache", () => {
       [["-p", "x", "--no-kv-cache"], /--no-kv-cache: the cache is what is looked at/],
       [["-p", "x", "--device", "oracle"], /--device oracle: the engine's cache is what is looked at/],
     ] as const) {
-      const { status, stdout, stderr } = faultline("kv", MODEL, ...args);
-      expect([status, stdout]).toEqual([2, ""]);
-      expect(
-        stderr
-          .trim()
-          .split("\n")
-          .filter((line) => !line.startsWith("Warning:")),
-      ).toHaveLength(1);
-      expect(stderr).toMatch(words);
+      expectRefused(["kv", MODEL, ...args], words);
     }
   });
 });

@@ -2,7 +2,6 @@
  * "llama.cpp says 'Hello there!', mine says 'drew drew drew'" (docs/commands.md, `generate --against`): the first token that differs,
  * how near the choice was, and what repeats.
  */
-import { spawnSync } from "node:child_process";
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,6 +10,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { compareTraces } from "../../src/compare/compare.ts";
 import { generationFacts, repetitionOf } from "../../src/compare/generation.ts";
 import { generatedSchema } from "../../src/report/generation.ts";
+import { expectRefused, faultline } from "../support/cli.ts";
 import { syntheticLlamaFile } from "../support/synthetic-llama.ts";
 import { recordOf, traceFrom } from "../support/traces.ts";
 
@@ -18,12 +18,6 @@ const root = join(import.meta.dirname, "../..");
 const MODEL = join(root, "models/faultline-tiny-f16.gguf");
 const PROMPT = ["-p", "In the beginning God"];
 const folder = mkdtempSync(join(tmpdir(), "faultline-generation-"));
-
-function faultline(...args: string[]) {
-  const command = ["--import", "tsx", "src/cli/main.ts", ...args];
-  const { status, stdout, stderr } = spawnSync(process.execPath, command, { cwd: root, encoding: "utf8" });
-  return { status, stdout, stderr };
-}
 
 function held(...options: string[]) {
   const { status, stdout, stderr } = faultline("generate", MODEL, "--json", "--quiet", ...options);
@@ -131,15 +125,7 @@ describe("text beside a reference's", () => {
         [["--actual", clean, "-p", "x"], /--actual goes with --against/],
         [["--against", "onnx", "-p", "x", "-n", "600"], /exceed the model's context of 512/],
       ] as const) {
-        const { status, stdout, stderr } = faultline("generate", MODEL, ...args);
-        expect([status, stdout], args.join(" ")).toEqual([2, ""]);
-        expect(
-          stderr
-            .trim()
-            .split("\n")
-            .filter((line) => !line.startsWith("Warning:")),
-        ).toHaveLength(1);
-        expect(stderr).toMatch(words);
+        expectRefused(["generate", MODEL, ...args], words);
       }
     });
   });

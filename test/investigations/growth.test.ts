@@ -2,7 +2,6 @@
  * "Do the hidden states grow too much?" (docs/commands.md, `inspect --vs`): the story's four suspicions, each planted in turn, and none;
  * and its table: the weights of the file beside the ops that read them.
  */
-import { spawnSync } from "node:child_process";
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -21,6 +20,7 @@ import { Trace } from "../../src/trace/reader.ts";
 import { hashOf } from "../../src/trace/sketch.ts";
 import { statisticsOf } from "../../src/trace/statistics.ts";
 import { nameInLayer } from "../../src/trace/taps.ts";
+import { expectRefused, faultline } from "../support/cli.ts";
 import { writeGguf } from "../support/gguf-builder.ts";
 import { normals } from "../support/random.ts";
 import { syntheticLlama } from "../support/synthetic-llama.ts";
@@ -28,12 +28,6 @@ import { syntheticLlama } from "../support/synthetic-llama.ts";
 const root = join(import.meta.dirname, "../..");
 const MODEL = join(root, "models/faultline-tiny-f16.gguf");
 const folder = mkdtempSync(join(tmpdir(), "faultline-growth-"));
-
-function faultline(...args: string[]) {
-  const command = ["--import", "tsx", "src/cli/main.ts", ...args];
-  const { status, stdout, stderr } = spawnSync(process.execPath, command, { cwd: root, encoding: "utf8" });
-  return { status, stdout, stderr };
-}
 
 function traced(name: string, ...options: string[]): string {
   const path = join(folder, `${name}.arrow`);
@@ -109,10 +103,7 @@ describe("growth beside a reference", () => {
       [["--layers", "9"], /--layers 9: "9" is not within 0-3/],
       [["--layers", "none"], /--layers none/],
     ] as const) {
-      const { status, stderr, stdout } = faultline("inspect", reference, ...args);
-      expect([status, stdout]).toEqual([2, ""]);
-      expect(stderr.trim().split("\n")).toHaveLength(1);
-      expect(stderr).toMatch(words);
+      expectRefused(["inspect", reference, ...args], words);
     }
   });
 });

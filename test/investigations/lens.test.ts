@@ -1,5 +1,4 @@
 /** "Logits collapse": the logit lens, layers left out, and runs side by side; a collapse is flagged at its first layer. */
-import { spawnSync } from "node:child_process";
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +8,7 @@ import { openModel } from "../../src/model/model.ts";
 import { Oracle } from "../../src/oracle/oracle.ts";
 import { lensSchema } from "../../src/report/lens.ts";
 import { isResidualStream } from "../../src/trace/taps.ts";
+import { expectRefused, faultline } from "../support/cli.ts";
 import { syntheticLlamaFile } from "../support/synthetic-llama.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -16,11 +16,6 @@ const MODEL = join(root, "models/faultline-tiny-f16.gguf");
 const PROMPT = [256, 1057, 261, 1907, 1079];
 const folder = mkdtempSync(join(tmpdir(), "faultline-lens-"));
 
-function faultline(...args: string[]) {
-  const command = ["--import", "tsx", "src/cli/main.ts", ...args];
-  const { status, stdout, stderr } = spawnSync(process.execPath, command, { cwd: root, encoding: "utf8" });
-  return { status, stdout, stderr };
-}
 const lens = (...args: string[]) => {
   const { status, stdout, stderr } = faultline("lens", MODEL, "--tokens", PROMPT.join(), "--json", "--quiet", ...args);
   expect(status, stderr).toBe(0);
@@ -106,12 +101,7 @@ describe("faultline lens", () => {
     expect(mine?.kl_from_first.slice(0, 2)).toEqual([0, 0]);
     expect(mine?.kl_from_first[2]).toBeGreaterThan(1e-3);
 
-    const refused = (words: RegExp, ...args: string[]) => {
-      const { status, stderr, stdout } = faultline("lens", MODEL, ...args);
-      expect([status, stdout]).toEqual([2, ""]);
-      const [line, ...more] = stderr.split("\n").filter((each) => each !== "" && !/^Warning: max/.test(each));
-      expect([line, more]).toEqual([expect.stringMatching(words), []]);
-    };
+    const refused = (words: RegExp, ...args: string[]) => expectRefused(["lens", MODEL, ...args], words);
     refused(/other tokens from position 4 on/, "--tokens", [...PROMPT.slice(0, 4), 5].join(), "--vs", path, "--quiet");
     refused(/5 tokens in its first step, 4 here/, "--tokens", PROMPT.slice(0, 4).join(), "--vs", path, "--quiet");
     refused(
@@ -142,10 +132,7 @@ describe("faultline lens", () => {
       ],
       [wide, /wide\.arrow is of .* \(embd 128\), .* has embd 64; give the model that was run$/],
     ] as const) {
-      const { status, stdout, stderr } = faultline("lens", own, "--tokens", "3,4", "--vs", path, "--quiet");
-      expect([status, stdout]).toEqual([2, ""]);
-      const lines = stderr.split("\n").filter((each) => each !== "" && !/^Warning: max/.test(each));
-      expect(lines).toEqual([expect.stringMatching(words)]);
+      expectRefused(["lens", own, "--tokens", "3,4", "--vs", path, "--quiet"], words);
     }
     const same = faultline("lens", own, "--tokens", "3,4", "--vs", traceOf(own, "own"), "--json", "--quiet");
     expect(same.status, same.stderr).toBe(0);

@@ -2,7 +2,6 @@
  * "Is it the quantisation?" (docs/commands.md, `quant`): what decoded weights alone explain, and what the engine adds; a decoder that is
  * wrong moves only the engine's part.
  */
-import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdtempSync, readdirSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,6 +10,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { nextTokenNats } from "../../src/compare/logits.ts";
 import { textQuality } from "../../src/compare/quantisation.ts";
 import { quantSchema } from "../../src/report/quantisation.ts";
+import { expectRefused, faultline } from "../support/cli.ts";
 import { syntheticLlamaFile } from "../support/synthetic-llama.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -19,12 +19,6 @@ const TEXT = ["-p", "In the beginning God created the heaven and the earth."];
 const folder = mkdtempSync(join(tmpdir(), "faultline-quant-test-"));
 /** relL2 of f32 arithmetic over a whole run of this size (docs/numerics.md has 1.5e-6 as the worst of SmolLM2's 30 layers). */
 const F32 = 5e-6;
-
-function faultline(...args: string[]) {
-  const command = ["--import", "tsx", "src/cli/main.ts", ...args];
-  const { status, stdout, stderr } = spawnSync(process.execPath, command, { cwd: root, encoding: "utf8" });
-  return { status, stdout, stderr };
-}
 
 function split(...options: string[]) {
   const { status, stdout, stderr } = faultline("quant", "--json", "--quiet", ...options);
@@ -136,15 +130,7 @@ describe("quantisation and engine told apart", () => {
       [[MODEL, ...TEXT, "--types", "q8_0", "-o", kept], /q8_0\.gguf: is there already/],
       [[join(folder, "none.gguf"), ...TEXT], /none\.gguf: no such file/],
     ] as const) {
-      const { status, stdout, stderr } = faultline("quant", ...args);
-      expect([status, stdout], args.join(" ")).toEqual([2, ""]);
-      expect(
-        stderr
-          .trim()
-          .split("\n")
-          .filter((line) => !line.startsWith("Warning:")),
-      ).toHaveLength(1);
-      expect(stderr).toMatch(words);
+      expectRefused(["quant", ...args], words);
     }
   });
 });

@@ -1,5 +1,4 @@
 /** "The token that was one too many": tokens before tensors, beside a trace, llama.cpp and Transformers. */
-import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,6 +11,7 @@ import { comparisonSchema } from "../../src/report/comparison-facts.ts";
 import { tokensSchema } from "../../src/report/tokens.ts";
 import { rowsOf } from "../../src/report/tokens-against.ts";
 import { TraceWriter, vocabularyOf } from "../../src/trace/writer.ts";
+import { faultline } from "../support/cli.ts";
 import { manifestFor, recordOf } from "../support/traces.ts";
 import { vectorsOf, vocabularyMetadata, vocabularyPath } from "../support/vocabularies.ts";
 
@@ -22,12 +22,6 @@ const MODEL = join(root, "models/faultline-tiny-f16.gguf");
 const PROMPT = "In the beginning God created";
 const folder = mkdtempSync(join(tmpdir(), "faultline-tokens-"));
 afterAll(() => rmSync(folder, { recursive: true }));
-
-function faultline(...args: string[]) {
-  const command = ["--import", "tsx", "src/cli/main.ts", ...args];
-  const { status, stdout, stderr } = spawnSync(process.execPath, command, { cwd: root, encoding: "utf8" });
-  return { status, stdout, stderr };
-}
 
 /** The document of `tokens --against`, and the exit status. */
 function against(model: string, other: string, ...options: string[]) {
