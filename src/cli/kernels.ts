@@ -1,5 +1,7 @@
 /** `faultline kernels`: every kernel alone, at many shapes and on hard inputs, held against the f64 oracle. */
+import { existsSync } from "node:fs";
 import type { Command } from "commander";
+import { againstHistory, historyOf, RISE, readHistory, saveHistory } from "../compare/kernels/baseline.ts";
 import { type KernelCase, kernelCases } from "../compare/kernels/cases.ts";
 import { judgeKernel, type KernelJudgement } from "../compare/kernels/judge.ts";
 import { Gpu } from "../engine/device.ts";
@@ -24,33 +26,54 @@ interface Options extends OutputOptions {
   readonly device: Exclude<DeviceOption, "oracle">;
   readonly time: boolean;
   readonly fault?: string;
+  readonly save?: string;
+  readonly baseline?: string;
+  readonly alarmsFail: boolean;
 }
 
 /** Calls that are timed together: enough that a submission's own cost is spread. */
 const CALLS = 10;
 
-export function addKernels(program: Command): void {
+export function addKernels(program: Command, version: string): void {
   const command = program
     .command("kernels")
     .description("try every kernel alone at many shapes, on hard inputs, against the f64 oracle")
     .option("--filter <words>", "only cases whose names hold all these words, e.g. 'linear Q4_K'")
     .option("--fault <id>", "plant a bug (faultline faults) in every case that can have it");
-  addDeviceOption(command).option("--no-time", "do not time the calls");
+  addDeviceOption(command)
+    .option("--no-time", "do not time the calls")
+    .option("--save <file>", "add this run to a history (Arrow), which is made where it is not there")
+    .option("--baseline <file>", `hold errors against a history: a rise above ${RISE} times its own is an alarm`)
+    .option("--alarms-fail", "exit with 1 where there is an alarm, as where a kernel fails", false);
   addOutputOptions(addGitBisectOption(command))
     .addHelpText(
       "after",
-      "\nExit status: 0 all pass, 1 a kernel fails, 2 could not do it.\n\nExamples:\n  faultline kernels\n  faultline kernels --filter 'rms_norm wide'\n  faultline kernels --filter rope --fault rope.pairing",
+      "\nExit status: 0 all pass, 1 a kernel fails, 2 could not do it.\n\nExamples:\n  faultline kernels\n  faultline kernels --filter 'rms_norm wide'\n  faultline kernels --filter rope --fault rope.pairing\n  faultline kernels --save kernels.arrow\n  faultline kernels --baseline kernels.arrow --alarms-fail",
     )
     .action(async (options: Options) => {
-      const facts = await kernelFacts(options);
+      if (options.save !== undefined && options.fault !== undefined) {
+        throw new InputError("--save: a run with a planted bug is no history; leave --fault out");
+      }
+      // A history that cannot be read is refused before minutes of work.
+      const history = options.baseline === undefined ? null : readHistory(options.baseline);
+      if (options.save !== undefined && existsSync(options.save)) readHistory(options.save);
+      const tried = await kernelFacts(options);
+      const { judgements, device: adapter } = tried;
+      const baseline = history === null ? null : againstHistory(options.baseline ?? "", history, judgements, adapter);
+      const facts = { ...tried, baseline };
+      if (options.save !== undefined) {
+        if (options.fault !== undefined)
+          throw new InputError("--save: a run with a planted bug is no history; leave --fault out");
+        saveHistory(options.save, historyOf(judgements, { adapter, version, created: new Date().toISOString() }));
+      }
       process.stdout.write(options.json ? `${JSON.stringify(kernelsJson(facts))}\n` : kernelsText(facts));
-      if (facts.judgements.some(({ verdict }) => verdict === "fail")) process.exitCode = DIVERGENT;
+      const isAlarmed = options.alarmsFail && (baseline?.rises.length ?? 0) > 0;
+      if (isAlarmed || judgements.some(({ verdict }) => verdict === "fail")) process.exitCode = DIVERGENT;
     });
 }
 
-async function kernelFacts({ filter, device, time, fault, quiet }: Options): Promise<KernelFacts> {
-  const words = (filter ?? "").split(/\s+/).filter((word) => word !== "");
-  const cases = [...kernelCases((id) => words.every((word) => id.split(" ").some((part) => part.includes(word))))];
+async function kernelFacts({ filter, device, time, fault, quiet }: Options): Promise<Omit<KernelFacts, "baseline">> {
+  const cases = [...kernelCases(named(filter ?? ""))];
   if (cases.length === 0) {
     throw new InputError(
       `--filter '${filter}': no case has these words; names are like 'linear 5x33x17 Q4_0 normal f32'`,
@@ -82,6 +105,18 @@ async function kernelFacts({ filter, device, time, fault, quiet }: Options): Pro
     bar.stop();
     gpu.close();
   }
+}
+
+/** Names that hold all words, each where a word or a number begins: `normal` is not in `subnormal`, `576` is in `7x576`. */
+function named(filter: string): (id: string) => boolean {
+  const begins = (id: string, word: string) => {
+    const sort = /^\d/.test(word) ? /\d$/ : /[a-z]$/i;
+    for (let at = id.indexOf(word); at >= 0; at = id.indexOf(word, at + 1))
+      if (!sort.test(id.slice(0, at))) return true;
+    return false;
+  };
+  const words = filter.split(/\s+/).filter((word) => word !== "");
+  return (id) => words.every((word) => begins(id, word));
 }
 
 /** The fault in a case's op, where it can have it alone. */

@@ -47,7 +47,11 @@ export function addQuant(program: Command, version: string): void {
     .option("--text <file>", "text for KL, agreement of tokens and perplexity, instead of the prompt")
     .option("--ops <count>", "tokens whose every op is split", integer(1), 8)
     .option("--positions <count>", "tokens of the text that are predicted, at most", integer(2), 32)
-    .option("--audit", "prove every op of every type: recomputed from the engine's own inputs", false)
+    .option(
+      "--audit",
+      "prove every op of every type, recomputed from the engine's own inputs (always so with --dtype f16)",
+      false,
+    )
     .option("-o, --output <dir>", "keep the quantised files and the traces in this folder")
     .option(
       "--llama-cpp <dir>",
@@ -97,7 +101,9 @@ async function quantFacts(
       if (existsSync(made)) throw new InputError(`${made}: is there already; choose another folder with -o`);
     }
     madeFolder(folder);
-    const { audit, quiet, llamaCpp } = options;
+    const { quiet, llamaCpp } = options;
+    // What a comparison allows halves hides a fault of their size; the audit's bounds are of each op alone.
+    const audit = options.audit || options.dtype === "f16";
     for (const { type, path: made } of given)
       await quantizeModel(path, made, type, llamaCpp === undefined ? {} : { llamaCpp });
     const judge = new QuantJudge({

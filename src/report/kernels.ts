@@ -1,5 +1,6 @@
 /** What `kernels` prints: a row a kernel, each failure with its reason, and what it takes. */
 import { z } from "zod";
+import type { BaselineFacts, Rise } from "../compare/kernels/baseline.ts";
 import { type KernelJudgement, REASONS } from "../compare/kernels/judge.ts";
 import { colors } from "./colors.ts";
 import { seconds, short } from "./numbers.ts";
@@ -10,6 +11,8 @@ export interface KernelFacts {
   readonly device: string;
   readonly fault: string | null;
   readonly elapsedMs: number;
+  /** Null where no history was given. */
+  readonly baseline: BaselineFacts | null;
 }
 
 const figure = z.number().nullable();
@@ -37,6 +40,18 @@ export const kernelsSchema = z.object({
       gigaflops: figure,
     }),
   ),
+  baseline: z
+    .object({
+      path: z.string(),
+      compared: z.number().int(),
+      /** Cases that the history does not have. */
+      unknown: z.number().int(),
+      adapters: z.array(z.string()),
+      versions: z.array(z.string()),
+      /** Cases whose relL2 rose above 1.5 times the largest of its history. */
+      alarms: z.array(z.object({ case: z.string(), before: figure, now: figure })),
+    })
+    .nullable(),
 });
 
 const finite = (value: number | null) => (value !== null && Number.isFinite(value) ? value : null);
@@ -45,7 +60,7 @@ const rate = (amount: number, milliseconds: number | null) =>
   milliseconds === null ? null : amount / milliseconds / 1e6;
 
 /** The document of `kernels --json`. */
-export function kernelsJson({ judgements, device, fault }: KernelFacts): z.infer<typeof kernelsSchema> {
+export function kernelsJson({ judgements, device, fault, baseline }: KernelFacts): z.infer<typeof kernelsSchema> {
   return kernelsSchema.parse({
     schema: "faultline.kernels/1",
     verdict: judgements.some(({ verdict }) => verdict === "fail") ? "fail" : "pass",
@@ -58,6 +73,14 @@ export function kernelsJson({ judgements, device, fault }: KernelFacts): z.infer
       gigabytes_per_second: finite(rate(each.bytes, each.milliseconds)),
       gigaflops: finite(rate(each.operations, each.milliseconds)),
     })),
+    baseline:
+      baseline === null
+        ? null
+        : {
+            ...{ path: baseline.path, compared: baseline.compared, unknown: baseline.unknown },
+            ...{ adapters: [...baseline.adapters], versions: [...baseline.versions] },
+            alarms: baseline.rises.map((rise) => ({ case: rise.case, before: rise.before, now: finite(rise.now) })),
+          },
   });
 }
 
@@ -99,15 +122,43 @@ function kernelRow(kind: string, list: readonly KernelJudgement[]): string[] {
 /** Failures told one by one. */
 const SHOWN = 12;
 
+/** What a history says: alarms, and what it cannot say. */
+function baselineLines({ device, baseline }: KernelFacts): string[] {
+  if (baseline === null) return [];
+  const { path, compared, unknown, adapters, versions, rises } = baseline;
+  const isOther = !adapters.includes(device);
+  const times = ({ before, now }: Rise) => (before === 0 ? "from 0" : `${short(now / before)} times`);
+  return [
+    `${path}: ${compared} cases held against their history (${versions.join(", ")})${unknown > 0 ? `, ${unknown} are not in it` : ""}; ${rises.length === 0 ? "no error rose" : `${rises.length} errors rose`}`,
+    ...(isOther
+      ? [
+          colors.yellow(
+            `note: that history is of ${adapters.join(", ") || "no adapter"}, not of this one: other bits are to be expected`,
+          ),
+        ]
+      : []),
+    ...rises
+      .slice(0, SHOWN)
+      .map(
+        (rise) =>
+          `${colors.yellow("alarm")}: ${rise.case}: relL2 ${short(rise.now)}, ${times(rise)} its largest so far, ${short(rise.before)}`,
+      ),
+    ...(rises.length > SHOWN ? [`and ${rises.length - SHOWN} more`] : []),
+    "",
+  ];
+}
+
 /** The whole report for the terminal. Its first line is the verdict. */
-export function kernelsText({ judgements, device, fault, elapsedMs }: KernelFacts): string {
+export function kernelsText(facts: KernelFacts): string {
+  const { judgements, device, fault, elapsedMs, baseline } = facts;
   const failed = judgements.filter(({ verdict }) => verdict === "fail");
   const suspicious = judgements.filter(({ verdict }) => verdict === "suspicious").length;
   const kinds = [...new Set(judgements.map((each) => each.case.kind))];
   const first = failed[0];
+  const alarms = baseline?.rises.length ?? 0;
   const head =
     first === undefined
-      ? `${colors.green(colors.bold("pass"))}: ${judgements.length} cases of ${kinds.length} kernels within what f32 arithmetic explains${suspicious > 0 ? `; ${suspicious} suspicious, none proved` : ""}`
+      ? `${colors.green(colors.bold("pass"))}: ${judgements.length} cases of ${kinds.length} kernels within what f32 arithmetic explains${suspicious > 0 ? `; ${suspicious} suspicious, none proved` : ""}${alarms > 0 ? `; ${alarms} alarm${alarms === 1 ? "" : "s"}: errors rose` : ""}`
       : `${colors.red(colors.bold("fail"))}: ${failed.length} of ${judgements.length} cases; first: ${reasonText(first)}`;
   return [
     head,
@@ -122,6 +173,7 @@ export function kernelsText({ judgements, device, fault, elapsedMs }: KernelFact
         ),
       ),
     ),
+    ...baselineLines(facts),
     ...failed.slice(0, SHOWN).map((each) => `${colors.red(">>")} ${reasonText(each)}`),
     ...(failed.length > SHOWN ? [`and ${failed.length - SHOWN} more`] : []),
     ...(failed.length > 0 ? [""] : []),

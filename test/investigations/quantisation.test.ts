@@ -88,6 +88,13 @@ describe("quantisation and engine told apart", () => {
     expect(facts.models[0]?.weights?.differing).toEqual([]);
   });
 
+  it("in half precision a fault of a half's size is proved by the audit", () => {
+    const run = [MODEL, ...TEXT, "--types", "q4_0", "--dtype", "f16"];
+    expect(split(...run).verdict).toBe("match");
+    const { verdict, models } = split(...run, "--fault", "precision.bf16-store@blk.1.ffn_act");
+    expect([verdict, models[0]?.engine.faults[0]?.tap]).toEqual(["divergent", "blk.1.ffn_act"]);
+  });
+
   it("rows that the type's blocks do not divide fall back, and are named", () => {
     const path = syntheticLlamaFile({ embd: 96, heads: 3, kvHeads: 3, ffn: 160, layers: 1 });
     const facts = split(path, "--tokens", "1,2,3,4", "--types", "q6_k");

@@ -75,6 +75,8 @@ export const SHAPES: Readonly<Record<OpKind, readonly Row[]>> = {
     { tokens: 1, columns: 4100, outputs: 7 },
     { tokens: 2, columns: 2080, outputs: 33 },
     { tokens: 1, columns: 512, outputs: 1000 },
+    { tokens: 3, columns: 768, outputs: 33 },
+    { tokens: 5, columns: 2048, outputs: 17 },
   ],
   rope: [
     ...HEADS.slice(0, 3),
