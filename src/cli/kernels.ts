@@ -1,16 +1,22 @@
 /** `faultline kernels`: every kernel alone, at many shapes and on hard inputs, held against the f64 oracle. */
 import { existsSync } from "node:fs";
+import { join } from "node:path";
 import type { Command } from "commander";
 import { againstHistory, historyOf, RISE, readHistory, saveHistory } from "../compare/kernels/baseline.ts";
-import { type KernelCase, kernelCases } from "../compare/kernels/cases.ts";
+import { type KernelCase, KINDS_OF_KERNEL, kernelCases } from "../compare/kernels/cases.ts";
 import { judgeKernel, type KernelJudgement } from "../compare/kernels/judge.ts";
+import { pairedRatio } from "../compare/kernels/paired.ts";
 import { Gpu } from "../engine/device.ts";
+import { GpuValidationError } from "../engine/errors.ts";
 import type { Fault } from "../engine/faults/fault.ts";
 import { parseFault } from "../engine/faults/parse.ts";
+import { timePairs } from "../engine/kernel-pair.ts";
 import { runKernel } from "../engine/kernel-run.ts";
-import { Pipelines } from "../engine/kernels.ts";
-import { type KernelFacts, kernelsJson, kernelsText } from "../report/kernels.ts";
+import { KERNELS, kernelSource, Pipelines } from "../engine/kernels.ts";
+import type { OpKind } from "../model/ops.ts";
+import { isFailed, type KernelFacts, kernelsJson, kernelsText, type VersionPair } from "../report/kernels.ts";
 import { InputError } from "../trace/errors.ts";
+import { hashOf } from "../trace/sketch.ts";
 import { DIVERGENT } from "./compare.ts";
 import {
   addDeviceOption,
@@ -29,6 +35,7 @@ interface Options extends OutputOptions {
   readonly save?: string;
   readonly baseline?: string;
   readonly alarmsFail: boolean;
+  readonly againstKernels?: string;
 }
 
 /** Calls that are timed together: enough that a submission's own cost is spread. */
@@ -44,11 +51,12 @@ export function addKernels(program: Command, version: string): void {
     .option("--no-time", "do not time the calls")
     .option("--save <file>", "add this run to a history (Arrow), which is made where it is not there")
     .option("--baseline <file>", `hold errors against a history: a rise above ${RISE} times its own is an alarm`)
+    .option("--against-kernels <dir>", "another version's WGSL files: bits and times of both, alternately, in this run")
     .option("--alarms-fail", "exit with 1 where there is an alarm, as where a kernel fails", false);
   addOutputOptions(addGitBisectOption(command))
     .addHelpText(
       "after",
-      "\nExit status: 0 all pass, 1 a kernel fails, 2 could not do it.\n\nExamples:\n  faultline kernels\n  faultline kernels --filter 'rms_norm wide'\n  faultline kernels --filter rope --fault rope.pairing\n  faultline kernels --save kernels.arrow\n  faultline kernels --baseline kernels.arrow --alarms-fail",
+      "\nExit status: 0 all pass, 1 a kernel fails, 2 could not do it.\n\nExamples:\n  faultline kernels\n  faultline kernels --filter 'rms_norm wide'\n  faultline kernels --filter rope --fault rope.pairing\n  faultline kernels --save kernels.arrow\n  faultline kernels --baseline kernels.arrow --alarms-fail\n  faultline kernels --against-kernels ../before/kernels",
     )
     .action(async (options: Options) => {
       if (options.save !== undefined && options.fault !== undefined) {
@@ -68,11 +76,18 @@ export function addKernels(program: Command, version: string): void {
       }
       process.stdout.write(options.json ? `${JSON.stringify(kernelsJson(facts))}\n` : kernelsText(facts));
       const isAlarmed = options.alarmsFail && (baseline?.rises.length ?? 0) > 0;
-      if (isAlarmed || judgements.some(({ verdict }) => verdict === "fail")) process.exitCode = DIVERGENT;
+      if (isAlarmed || isFailed(facts)) process.exitCode = DIVERGENT;
     });
 }
 
-async function kernelFacts({ filter, device, time, fault, quiet }: Options): Promise<Omit<KernelFacts, "baseline">> {
+async function kernelFacts({
+  filter,
+  device,
+  time,
+  fault,
+  quiet,
+  againstKernels,
+}: Options): Promise<Omit<KernelFacts, "baseline">> {
   const cases = [...kernelCases(named(filter ?? ""))];
   if (cases.length === 0) {
     throw new InputError(
@@ -84,27 +99,87 @@ async function kernelFacts({ filter, device, time, fault, quiet }: Options): Pro
   if (fault !== undefined && planted.every((each) => each.fault === null)) {
     throw new InputError(refusal ?? `${fault}: no case can have it`);
   }
+  const changed = againstKernels === undefined ? null : changedKinds(againstKernels);
   const gpu = await Gpu.open(device);
   const bar = progressBar("kernels", "cases", quiet);
   const started = performance.now();
   try {
     const pipelines = new Pipelines(gpu);
+    const other = new Pipelines(gpu, againstKernels);
+    const timed = time ? cases.filter((each) => changed?.has(each.kind) && isTimed(each)).length : 0;
     const judgements: KernelJudgement[] = [];
+    const versions: VersionPair[] = [];
     for (const [index, each] of cases.entries()) {
       const own = planted[index]?.fault ?? null;
       if (fault !== undefined && own === null) continue;
       const run = await runKernel(gpu, pipelines, own === null ? each : { ...each, fault: own }, time ? CALLS : 0);
-      judgements.push(judgeKernel(each, run));
+      const judgement = judgeKernel(each, run);
+      judgements.push(judgement);
+      if (changed?.has(each.kind)) {
+        const beside = besideOther(gpu, each, run.values, { own: pipelines, other }, timed);
+        versions.push(
+          await beside.catch((error: unknown) => {
+            throw misfit(error, againstKernels ?? "", each);
+          }),
+        );
+      }
       bar.update(index + 1, cases.length);
     }
+    const otherVersion = againstKernels === undefined ? null : { folder: againstKernels, versions };
     return {
-      ...{ judgements, device: gpu.adapter.description, fault: fault ?? null },
+      ...{ judgements, device: gpu.adapter.description, fault: fault ?? null, otherVersion },
       elapsedMs: performance.now() - started,
     };
   } finally {
     bar.stop();
     gpu.close();
   }
+}
+
+/** Pairs of submissions that are timed; 2^-20 is a level that a thousand cases can share. */
+const PAIRS = 21;
+/** Chance that any of the cases is called faster or slower and is not. */
+const LEVEL = 0.05;
+
+const fileOf = (kind: OpKind) => KERNELS[kind === "embed" ? "get_rows" : kind].file;
+
+/** Kinds of op whose kernel has another source in a folder. Throws InputError where the folder has none of these files. */
+function changedKinds(folder: string): Set<OpKind> {
+  const files = new Map(KINDS_OF_KERNEL.map((kind) => [kind, fileOf(kind)]));
+  if (![...files.values()].some((file) => existsSync(join(folder, file)))) {
+    throw new InputError(`${folder}: has none of ${[...new Set(files.values())].join(", ")}; give a folder of kernels`);
+  }
+  const isOther = (file: string) => kernelSource(file, folder) !== kernelSource(file);
+  return new Set([...files].filter(([, file]) => isOther(file)).map(([kind]) => kind));
+}
+
+/** A kernel of another version that the adapter refuses is that version's to mend. */
+function misfit(error: unknown, folder: string, of: KernelCase): unknown {
+  if (!(error instanceof GpuValidationError)) return error;
+  const file = fileOf(of.kind);
+  const [why] = error.message.split("; please report");
+  return new InputError(
+    `${folder}: ${file} does not take ${of.id}: ${why}; its bindings and constants are those of kernels/${file}`,
+  );
+}
+
+const isTimed = ({ data, dtype }: KernelCase) => data === "normal" && dtype === "f32";
+
+/** The other version of a case's kernel: judged, its bits beside these, and times of both in turn; `timed` cases are. */
+async function besideOther(
+  gpu: Gpu,
+  of: KernelCase,
+  values: Float32Array,
+  versions: { own: Pipelines; other: Pipelines },
+  timed: number,
+): Promise<VersionPair> {
+  const run = await runKernel(gpu, versions.other, of, 0);
+  const times = timed > 0 && isTimed(of) ? await timePairs(gpu, of, versions, PAIRS) : null;
+  return {
+    other: judgeKernel(of, run),
+    isSame: hashOf(values) === hashOf(run.values),
+    ratio: times === null ? null : pairedRatio(times.own, times.other, LEVEL / timed),
+  };
 }
 
 /** Names that hold all words, each where a word or a number begins: `normal` is not in `subnormal`, `576` is in `7x576`. */

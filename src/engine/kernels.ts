@@ -1,5 +1,6 @@
 /** kernels/*.wgsl -> compiled pipelines, once per kernel and constants. */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { packageRoot } from "../model/package-root.ts";
 import type { Gpu } from "./device.ts";
@@ -34,9 +35,10 @@ export interface Binding {
   readonly size?: number;
 }
 
-/** The source of a kernel file. */
-export function kernelSource(file: string): string {
-  return readFileSync(kernelPath(file), "utf8");
+/** The source of a kernel file: of `folder` where that has one of its name, else this program's own. */
+export function kernelSource(file: string, folder?: string): string {
+  const other = folder === undefined ? undefined : join(folder, file);
+  return readFileSync(other !== undefined && existsSync(other) ? other : kernelPath(file), "utf8");
 }
 
 /** Path of a kernel's source. */
@@ -46,11 +48,14 @@ export function kernelPath(file: string): string {
 
 export class Pipelines {
   readonly #gpu: Gpu;
+  readonly #folder: string | undefined;
   readonly #modules = new Map<string, Promise<GPUShaderModule>>();
   readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
 
-  constructor(gpu: Gpu) {
+  /** `folder`: kernels there take the place of this program's of the same file name. */
+  constructor(gpu: Gpu, folder?: string) {
     this.#gpu = gpu;
+    this.#folder = folder;
   }
 
   /** The compiled kernel. Asked for together, kernels compile side by side. Throws GpuValidationError naming the kernel. */
@@ -69,7 +74,7 @@ export class Pipelines {
     const key = `${file} ${JSON.stringify(edits)}`;
     let module = this.#modules.get(key);
     if (module === undefined) {
-      module = compileModule(this.#gpu, file, edits);
+      module = compileModule(this.#gpu, file, edits, this.#folder);
       this.#modules.set(key, module);
     }
     const compute = { module: await module, entryPoint: entry, constants: { ...constants } };
@@ -83,11 +88,17 @@ export class Pipelines {
 }
 
 /** Kernels compile side by side, so their errors come from the compiler's own report, not from error scopes. */
-async function compileModule(gpu: Gpu, file: string, edits: readonly Edit[]): Promise<GPUShaderModule> {
-  const code = edits.reduce((source, edit) => edited(file, source, edit), kernelSource(file));
+async function compileModule(
+  gpu: Gpu,
+  file: string,
+  edits: readonly Edit[],
+  folder: string | undefined,
+): Promise<GPUShaderModule> {
+  const code = edits.reduce((source, edit) => edited(file, source, edit), kernelSource(file, folder));
   const module = gpu.device.createShaderModule({ label: file, code });
   const error = (await module.getCompilationInfo()).messages.find((message) => message.type === "error");
-  if (error !== undefined) throw new GpuValidationError(`kernels/${file}:${error.lineNum}: ${error.message}`);
+  if (error !== undefined)
+    throw new GpuValidationError(`${folder ?? "kernels"}/${file}:${error.lineNum}: ${error.message}`);
   return module;
 }
 

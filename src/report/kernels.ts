@@ -1,10 +1,21 @@
 /** What `kernels` prints: a row a kernel, each failure with its reason, and what it takes. */
 import { z } from "zod";
-import type { BaselineFacts, Rise } from "../compare/kernels/baseline.ts";
+import type { BaselineFacts } from "../compare/kernels/baseline.ts";
 import { type KernelJudgement, REASONS } from "../compare/kernels/judge.ts";
+import type { PairedRatio } from "../compare/kernels/paired.ts";
 import { colors } from "./colors.ts";
+import { baselineLines, versionLines } from "./kernel-history.ts";
 import { seconds, short } from "./numbers.ts";
 import { type Column, table } from "./table.ts";
+
+/** A case with another version of its kernel. */
+export interface VersionPair {
+  readonly other: KernelJudgement;
+  /** True where both gave the same bits. */
+  readonly isSame: boolean;
+  /** This version's time over the other's; null where it was not timed. */
+  readonly ratio: PairedRatio | null;
+}
 
 export interface KernelFacts {
   readonly judgements: readonly KernelJudgement[];
@@ -13,7 +24,13 @@ export interface KernelFacts {
   readonly elapsedMs: number;
   /** Null where no history was given. */
   readonly baseline: BaselineFacts | null;
+  /** Of the kernels that differ in a folder of another version; null where none was given. */
+  readonly otherVersion: { readonly folder: string; readonly versions: readonly VersionPair[] } | null;
 }
+
+/** True where a kernel of this version fails; one of the other version is not ours to judge. */
+export const isFailed = ({ judgements }: Pick<KernelFacts, "judgements">): boolean =>
+  judgements.some(({ verdict }) => verdict === "fail");
 
 const figure = z.number().nullable();
 export const kernelsSchema = z.object({
@@ -52,6 +69,22 @@ export const kernelsSchema = z.object({
       alarms: z.array(z.object({ case: z.string(), before: figure, now: figure })),
     })
     .nullable(),
+  /** Cases whose kernel differs in the folder of another version. */
+  other_version: z
+    .object({
+      folder: z.string(),
+      cases: z.array(
+        z.object({
+          id: z.string(),
+          verdict: z.enum(["pass", "suspicious", "fail"]),
+          same_bits: z.boolean(),
+          relL2: figure,
+          /** This version's time over the other's: median of pairs, and an interval that holds it with 95 %. */
+          time: z.object({ median: z.number(), low: z.number(), high: z.number(), pairs: z.number().int() }).nullable(),
+        }),
+      ),
+    })
+    .nullable(),
 });
 
 const finite = (value: number | null) => (value !== null && Number.isFinite(value) ? value : null);
@@ -60,10 +93,16 @@ const rate = (amount: number, milliseconds: number | null) =>
   milliseconds === null ? null : amount / milliseconds / 1e6;
 
 /** The document of `kernels --json`. */
-export function kernelsJson({ judgements, device, fault, baseline }: KernelFacts): z.infer<typeof kernelsSchema> {
+export function kernelsJson({
+  judgements,
+  device,
+  fault,
+  baseline,
+  otherVersion,
+}: KernelFacts): z.infer<typeof kernelsSchema> {
   return kernelsSchema.parse({
     schema: "faultline.kernels/1",
-    verdict: judgements.some(({ verdict }) => verdict === "fail") ? "fail" : "pass",
+    verdict: isFailed({ judgements }) ? "fail" : "pass",
     ...{ device, fault },
     cases: judgements.map(({ case: of, verdict, reasons, ...each }) => ({
       ...{ id: of.id, kernel: of.kind, shape: of.shape, type: of.type, data: of.data, dtype: of.dtype },
@@ -80,6 +119,16 @@ export function kernelsJson({ judgements, device, fault, baseline }: KernelFacts
             ...{ path: baseline.path, compared: baseline.compared, unknown: baseline.unknown },
             ...{ adapters: [...baseline.adapters], versions: [...baseline.versions] },
             alarms: baseline.rises.map((rise) => ({ case: rise.case, before: rise.before, now: finite(rise.now) })),
+          },
+    other_version:
+      otherVersion === null
+        ? null
+        : {
+            folder: otherVersion.folder,
+            cases: otherVersion.versions.map(({ other, isSame, ratio }) => ({
+              ...{ id: other.case.id, verdict: other.verdict, same_bits: isSame },
+              ...{ relL2: finite(Math.sqrt(other.nmse)), time: ratio === null ? null : { ...ratio } },
+            })),
           },
   });
 }
@@ -122,32 +171,6 @@ function kernelRow(kind: string, list: readonly KernelJudgement[]): string[] {
 /** Failures told one by one. */
 const SHOWN = 12;
 
-/** What a history says: alarms, and what it cannot say. */
-function baselineLines({ device, baseline }: KernelFacts): string[] {
-  if (baseline === null) return [];
-  const { path, compared, unknown, adapters, versions, rises } = baseline;
-  const isOther = !adapters.includes(device);
-  const times = ({ before, now }: Rise) => (before === 0 ? "from 0" : `${short(now / before)} times`);
-  return [
-    `${path}: ${compared} cases held against their history (${versions.join(", ")})${unknown > 0 ? `, ${unknown} are not in it` : ""}; ${rises.length === 0 ? "no error rose" : `${rises.length} errors rose`}`,
-    ...(isOther
-      ? [
-          colors.yellow(
-            `note: that history is of ${adapters.join(", ") || "no adapter"}, not of this one: other bits are to be expected`,
-          ),
-        ]
-      : []),
-    ...rises
-      .slice(0, SHOWN)
-      .map(
-        (rise) =>
-          `${colors.yellow("alarm")}: ${rise.case}: relL2 ${short(rise.now)}, ${times(rise)} its largest so far, ${short(rise.before)}`,
-      ),
-    ...(rises.length > SHOWN ? [`and ${rises.length - SHOWN} more`] : []),
-    "",
-  ];
-}
-
 /** The whole report for the terminal. Its first line is the verdict. */
 export function kernelsText(facts: KernelFacts): string {
   const { judgements, device, fault, elapsedMs, baseline } = facts;
@@ -174,6 +197,7 @@ export function kernelsText(facts: KernelFacts): string {
       ),
     ),
     ...baselineLines(facts),
+    ...versionLines(facts),
     ...failed.slice(0, SHOWN).map((each) => `${colors.red(">>")} ${reasonText(each)}`),
     ...(failed.length > SHOWN ? [`and ${failed.length - SHOWN} more`] : []),
     ...(failed.length > 0 ? [""] : []),

@@ -1,11 +1,13 @@
 /** `faultline kernels`: histories, alarms, and what is refused. What kernels get right and wrong is tested in test/compare/kernels.test.ts. */
-import { copyFileSync, existsSync, mkdtempSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { againstHistory, type HistoryRow, RISE, readHistory, saveHistory } from "../../src/compare/kernels/baseline.ts";
 import type { KernelJudgement } from "../../src/compare/kernels/judge.ts";
+import { pairedRatio } from "../../src/compare/kernels/paired.ts";
+import { uniform } from "../../src/compare/kernels/random.ts";
 import { kernelsSchema } from "../../src/report/kernels.ts";
 import { expectRefused, faultline } from "../support/cli.ts";
 
@@ -111,5 +113,80 @@ describe("a rise of error", () => {
     saveHistory(path, [one]);
     saveHistory(path, [two]);
     expect(readHistory(path)).toEqual([one, two]);
+  });
+});
+
+describe("another version of the kernels", () => {
+  const source = (file: string) => readFileSync(join(import.meta.dirname, "../../kernels", file), "utf8");
+  const version = (name: string, file: string, find: string, replace: string) => {
+    const dir = join(folder, name);
+    mkdirSync(dir);
+    expect(source(file)).toContain(find);
+    writeFileSync(join(dir, file), source(file).replace(find, replace));
+    return dir;
+  };
+  const against = (dir: string, ...options: string[]) =>
+    tried("--filter", "rms_norm 7x576", "--against-kernels", dir, ...options);
+
+  it("is told by its bits and errors; one that fails is not this version's failure", () => {
+    const other = against(version("order", "rms_norm.wgsl", "scale * gain[e]", "(scale * gain[e])"));
+    expect(other.status).toBe(0);
+    expect(other.other_version?.cases).toHaveLength(8);
+    expect(other.other_version?.cases[0]).toMatchObject({ verdict: "pass", same_bits: false, time: null });
+
+    const wrong = against(version("wrong", "rms_norm.wgsl", "f32(EMBD) + EPS", "f32(EMBD) + 2.0 * EPS"));
+    expect([wrong.status, wrong.verdict]).toEqual([0, "pass"]);
+    expect(wrong.other_version?.cases.some(({ verdict }) => verdict === "fail")).toBe(true);
+
+    const same = against(version("same", "rms_norm.wgsl", "f32(EMBD) + EPS", "f32(EMBD) + EPS + 0.0"));
+    expect(same.other_version?.cases.every((each) => each.same_bits)).toBe(true);
+    expect(against(version("add", "add.wgsl", "a[i] + b[i]", "b[i] + a[i]")).other_version?.cases).toEqual([]);
+  }, 120_000);
+
+  it("one that cannot be run is refused in one line", () => {
+    const run = ["kernels", "--no-time", "--filter", "rms_norm 7x576", "--against-kernels"];
+    expectRefused(
+      [...run, version("damaged", "rms_norm.wgsl", "fn rms_norm", "function rms_norm")],
+      /damaged\/rms_norm\.wgsl:\d+: /,
+    );
+    expectRefused(
+      [...run, version("unbound", "rms_norm.wgsl", "@binding(2)", "@binding(7)")],
+      /unbound: rms_norm\.wgsl does not take rms_norm 7x576 .*its bindings and constants are those of/,
+    );
+    expectRefused([...run, folder], /has none of weight_blocks\.wgsl, rms_norm\.wgsl/);
+  });
+});
+
+describe("a ratio of paired times", () => {
+  it("lies within its interval, which is wider the surer it must be", () => {
+    const time = fc.double({ min: 0.1, max: 10, noNaN: true });
+    fc.assert(
+      fc.property(fc.array(fc.tuple(time, time), { minLength: 6, maxLength: 40 }), (pairs) => {
+        const [own, other] = [pairs.map(([a]) => a), pairs.map(([, b]) => b)];
+        const [sure, surer] = [pairedRatio(own, other, 0.05), pairedRatio(own, other, 0.001)];
+        expect(sure.low).toBeLessThanOrEqual(sure.median);
+        expect(sure.median).toBeLessThanOrEqual(sure.high);
+        expect([surer.low <= sure.low, surer.high >= sure.high]).toEqual([true, true]);
+        expect(pairedRatio(own, own, 0.05)).toMatchObject({ median: 1, low: 1, high: 1 });
+      }),
+    );
+  });
+  it("holds the true median as often as it says: 15 pairs enclose it with ranks 4 and 12, 3.5 % outside", () => {
+    const other = new Array<number>(15).fill(1);
+    const { low, high } = pairedRatio(
+      [...other.keys()].map((i) => i + 1),
+      other,
+      0.05,
+    );
+    expect([low, high]).toEqual([4, 12]);
+    const random = uniform(5);
+    const draw = () => Array.from({ length: 15 }, () => Math.exp(2 * random() - 1));
+    let outside = 0;
+    for (let i = 0; i < 4000; i++) {
+      const ratio = pairedRatio(draw(), draw(), 0.05);
+      if (ratio.low > 1 || ratio.high < 1) outside++;
+    }
+    // 0.035 of 4000, within four deviations of a binomial.
+    expect(Math.abs(outside - 141)).toBeLessThan(4 * Math.sqrt(141));
   });
 });
