@@ -1,6 +1,6 @@
 /** A model ready to be run by any interpreter: its file, its parameters, its forward page. Runs nothing itself. */
 import { createHash } from "node:crypto";
-import { createReadStream, statSync } from "node:fs";
+import { createReadStream } from "node:fs";
 import type { AxisSizes } from "../trace/dims.ts";
 import { ModelError } from "./errors.ts";
 import { GgufFile, type WeightFile } from "./gguf.ts";
@@ -126,18 +126,7 @@ export function parseLayers(spec: string | undefined, count: number): number[] {
 }
 
 /** SHA-256 of the model's file, in hexadecimal: what a trace is tied to. */
-export function fileDigest(path: string): Promise<string> {
-  const { size, mtimeNs } = statSync(path, { bigint: true });
-  const key = `${path} ${size} ${mtimeNs}`;
-  const known = DIGESTS.get(key) ?? digestOf(path);
-  DIGESTS.set(key, known);
-  return known;
-}
-
-/** Digests of files that were read before: a file of the same size and time of change is the same. */
-const DIGESTS = new Map<string, Promise<string>>();
-
-async function digestOf(path: string): Promise<string> {
+export async function fileDigest(path: string): Promise<string> {
   const hash = createHash("sha256");
   for await (const chunk of createReadStream(path, { highWaterMark: 1 << 22 })) hash.update(chunk as Buffer);
   return hash.digest("hex");
