@@ -1,6 +1,5 @@
 /** `faultline kernels`: every kernel alone, at many shapes and on hard inputs, held against the f64 oracle. */
-import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, statSync } from "node:fs";
 import type { Command } from "commander";
 import { againstHistory, historyOf, RISE, readHistory, saveHistory } from "../compare/kernels/baseline.ts";
 import { type KernelCase, KINDS_OF_KERNEL, kernelCases } from "../compare/kernels/cases.ts";
@@ -12,7 +11,7 @@ import type { Fault } from "../engine/faults/fault.ts";
 import { parseFault } from "../engine/faults/parse.ts";
 import { timePairs } from "../engine/kernel-pair.ts";
 import { runKernel } from "../engine/kernel-run.ts";
-import { KERNELS, kernelSource, Pipelines } from "../engine/kernels.ts";
+import { fromFolder, KERNELS, type KernelName, Pipelines, type SourceOf, sourceText } from "../engine/kernels.ts";
 import type { OpKind } from "../model/ops.ts";
 import { isFailed, type KernelFacts, kernelsJson, kernelsText, type VersionPair } from "../report/kernels.ts";
 import { InputError } from "../trace/errors.ts";
@@ -36,6 +35,8 @@ interface Options extends OutputOptions {
   readonly baseline?: string;
   readonly alarmsFail: boolean;
   readonly againstKernels?: string;
+  readonly wgsl?: string;
+  readonly as?: string;
 }
 
 /** Calls that are timed together: enough that a submission's own cost is spread. */
@@ -46,6 +47,8 @@ export function addKernels(program: Command, version: string): void {
     .command("kernels")
     .description("try every kernel alone at many shapes, on hard inputs, against the f64 oracle")
     .option("--filter <words>", "only cases whose names hold all these words, e.g. 'linear Q4_K'")
+    .option("--wgsl <file>", "try this kernel instead of this program's; with --as")
+    .option("--as <op>", `the op that it computes: ${KINDS_OF_KERNEL.join(", ")}`)
     .option("--fault <id>", "plant a bug (faultline faults) in every case that can have it");
   addDeviceOption(command)
     .option("--no-time", "do not time the calls")
@@ -56,7 +59,7 @@ export function addKernels(program: Command, version: string): void {
   addOutputOptions(addGitBisectOption(command))
     .addHelpText(
       "after",
-      "\nExit status: 0 all pass, 1 a kernel fails, 2 could not do it.\n\nExamples:\n  faultline kernels\n  faultline kernels --filter 'rms_norm wide'\n  faultline kernels --filter rope --fault rope.pairing\n  faultline kernels --save kernels.arrow\n  faultline kernels --baseline kernels.arrow --alarms-fail\n  faultline kernels --against-kernels ../before/kernels",
+      "\nExit status: 0 all pass, 1 a kernel fails, 2 could not do it.\n\nExamples:\n  faultline kernels\n  faultline kernels --filter 'rms_norm wide'\n  faultline kernels --filter rope --fault rope.pairing\n  faultline kernels --save kernels.arrow\n  faultline kernels --baseline kernels.arrow --alarms-fail\n  faultline kernels --against-kernels ../before/kernels\n  faultline kernels --wgsl mine.wgsl --as rms_norm",
     )
     .action(async (options: Options) => {
       if (options.save !== undefined && options.fault !== undefined) {
@@ -80,15 +83,11 @@ export function addKernels(program: Command, version: string): void {
     });
 }
 
-async function kernelFacts({
-  filter,
-  device,
-  time,
-  fault,
-  quiet,
-  againstKernels,
-}: Options): Promise<Omit<KernelFacts, "baseline">> {
-  const cases = [...kernelCases(named(filter ?? ""))];
+async function kernelFacts(options: Options): Promise<Omit<KernelFacts, "baseline">> {
+  const { filter, device, time, fault, quiet, againstKernels, wgsl } = options;
+  const sources = ownSources(options);
+  const isNamed = named(filter ?? "");
+  const cases = [...kernelCases((id) => isNamed(id) && (options.as === undefined || id.startsWith(`${options.as} `)))];
   if (cases.length === 0) {
     throw new InputError(
       `--filter '${filter}': no case has these words; names are like 'linear 5x33x17 Q4_0 normal f32'`,
@@ -99,20 +98,23 @@ async function kernelFacts({
   if (fault !== undefined && planted.every((each) => each.fault === null)) {
     throw new InputError(refusal ?? `${fault}: no case can have it`);
   }
-  const changed = againstKernels === undefined ? null : changedKinds(againstKernels);
+  const changed = againstKernels === undefined ? null : changedKinds(againstKernels, sources);
   const gpu = await Gpu.open(device);
   const bar = progressBar("kernels", "cases", quiet);
   const started = performance.now();
   try {
-    const pipelines = new Pipelines(gpu);
-    const other = new Pipelines(gpu, againstKernels);
+    const pipelines = new Pipelines(gpu, sources);
+    const other = new Pipelines(gpu, againstKernels === undefined ? undefined : fromFolder(againstKernels));
     const timed = time ? cases.filter((each) => changed?.has(each.kind) && isTimed(each)).length : 0;
     const judgements: KernelJudgement[] = [];
     const versions: VersionPair[] = [];
     for (const [index, each] of cases.entries()) {
       const own = planted[index]?.fault ?? null;
       if (fault !== undefined && own === null) continue;
-      const run = await runKernel(gpu, pipelines, own === null ? each : { ...each, fault: own }, time ? CALLS : 0);
+      const single = own === null ? each : { ...each, fault: own };
+      const run = await runKernel(gpu, pipelines, single, time ? CALLS : 0).catch((error: unknown) => {
+        throw wgsl === undefined ? error : misfit(error, wgsl, each);
+      });
       const judgement = judgeKernel(each, run);
       judgements.push(judgement);
       if (changed?.has(each.kind)) {
@@ -141,25 +143,42 @@ const PAIRS = 21;
 /** Chance that any of the cases is called faster or slower and is not. */
 const LEVEL = 0.05;
 
-const fileOf = (kind: OpKind) => KERNELS[kind === "embed" ? "get_rows" : kind].file;
+/** The kernel of a kind of op. */
+const kernelOf = (kind: OpKind): KernelName => (kind === "embed" ? "get_rows" : kind);
+const fileOf = (kind: OpKind) => KERNELS[kernelOf(kind)].file;
 
-/** Kinds of op whose kernel has another source in a folder. Throws InputError where the folder has none of these files. */
-function changedKinds(folder: string): Set<OpKind> {
-  const files = new Map(KINDS_OF_KERNEL.map((kind) => [kind, fileOf(kind)]));
-  if (![...files.values()].some((file) => existsSync(join(folder, file)))) {
-    throw new InputError(`${folder}: has none of ${[...new Set(files.values())].join(", ")}; give a folder of kernels`);
+/** The kernels that are tried: this program's own, or with --wgsl a file in the place of one. Throws InputError where that cannot be. */
+function ownSources({ wgsl, as }: Pick<Options, "wgsl" | "as">): SourceOf {
+  if (wgsl === undefined && as === undefined) return () => null;
+  const kind = KINDS_OF_KERNEL.find((each) => each === as);
+  if (wgsl === undefined || kind === undefined) {
+    throw new InputError(
+      `--wgsl and --as go together: a file, and the op that it computes (${KINDS_OF_KERNEL.join(", ")})`,
+    );
   }
-  const isOther = (file: string) => kernelSource(file, folder) !== kernelSource(file);
-  return new Set([...files].filter(([, file]) => isOther(file)).map(([kind]) => kind));
+  if (!statSync(wgsl, { throwIfNoEntry: false })?.isFile())
+    throw new InputError(`${wgsl}: no such file; give a kernel in WGSL`);
+  return (kernel) => (kernel === kernelOf(kind) ? wgsl : null);
 }
 
-/** A kernel of another version that the adapter refuses is that version's to mend. */
-function misfit(error: unknown, folder: string, of: KernelCase): unknown {
-  if (!(error instanceof GpuValidationError)) return error;
+/** Kinds of op whose kernel has another source in a folder. Throws InputError where the folder has none of these files. */
+function changedKinds(folder: string, own: SourceOf): Set<OpKind> {
+  const other = fromFolder(folder);
+  if (KINDS_OF_KERNEL.every((kind) => other(kernelOf(kind)) === null)) {
+    const files = new Set(KINDS_OF_KERNEL.map(fileOf));
+    throw new InputError(`${folder}: has none of ${[...files].join(", ")}; give a folder of kernels`);
+  }
+  const isOther = (kernel: KernelName) => sourceText(kernel, other) !== sourceText(kernel, own);
+  return new Set(KINDS_OF_KERNEL.filter((kind) => isOther(kernelOf(kind))));
+}
+
+/** A kernel that was given and that the adapter refuses is its author's to mend. */
+function misfit(error: unknown, given: string, of: KernelCase): unknown {
+  if (!(error instanceof GpuValidationError) || error.message.startsWith(given)) return error;
   const file = fileOf(of.kind);
-  const [why] = error.message.split("; please report");
+  const [why = ""] = error.message.split(/; please report|; run /);
   return new InputError(
-    `${folder}: ${file} does not take ${of.id}: ${why}; its bindings and constants are those of kernels/${file}`,
+    `${given}: does not take ${of.id}: ${why}; its entry point, bindings and constants are those of kernels/${file}`,
   );
 }
 

@@ -35,11 +35,25 @@ export interface Binding {
   readonly size?: number;
 }
 
-/** The source of a kernel file: of `folder` where that has one of its name, else this program's own. */
-export function kernelSource(file: string, folder?: string): string {
-  const other = folder === undefined ? undefined : join(folder, file);
-  return readFileSync(other !== undefined && existsSync(other) ? other : kernelPath(file), "utf8");
+/** Path of the source that takes a kernel's place; null for this program's own. It has the same entry point, bindings and constants. */
+export type SourceOf = (kernel: KernelName) => string | null;
+
+/** Kernels of a folder, by the names of their files; those that it lacks are this program's own. */
+export const fromFolder =
+  (folder: string): SourceOf =>
+  (kernel) => {
+    const path = join(folder, KERNELS[kernel].file);
+    return existsSync(path) ? path : null;
+  };
+
+/** The source of one of this program's kernel files. */
+export function kernelSource(file: string): string {
+  return readFileSync(kernelPath(file), "utf8");
 }
+
+/** The source that a kernel is compiled from. */
+export const sourceText = (kernel: KernelName, sourceOf: SourceOf): string =>
+  readFileSync(sourceOf(kernel) ?? kernelPath(KERNELS[kernel].file), "utf8");
 
 /** Path of a kernel's source. */
 export function kernelPath(file: string): string {
@@ -48,14 +62,13 @@ export function kernelPath(file: string): string {
 
 export class Pipelines {
   readonly #gpu: Gpu;
-  readonly #folder: string | undefined;
+  readonly #sourceOf: SourceOf;
   readonly #modules = new Map<string, Promise<GPUShaderModule>>();
   readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
 
-  /** `folder`: kernels there take the place of this program's of the same file name. */
-  constructor(gpu: Gpu, folder?: string) {
+  constructor(gpu: Gpu, sourceOf: SourceOf = () => null) {
     this.#gpu = gpu;
-    this.#folder = folder;
+    this.#sourceOf = sourceOf;
   }
 
   /** The compiled kernel. Asked for together, kernels compile side by side. Throws GpuValidationError naming the kernel. */
@@ -71,10 +84,11 @@ export class Pipelines {
 
   async #compile(kernel: KernelName, constants: Constants, edits: readonly Edit[]): Promise<GPUComputePipeline> {
     const { file, entry } = KERNELS[kernel];
-    const key = `${file} ${JSON.stringify(edits)}`;
+    const other = this.#sourceOf(kernel);
+    const key = `${other ?? file} ${JSON.stringify(edits)}`;
     let module = this.#modules.get(key);
     if (module === undefined) {
-      module = compileModule(this.#gpu, file, edits, this.#folder);
+      module = compileModule(this.#gpu, file, edits, other);
       this.#modules.set(key, module);
     }
     const compute = { module: await module, entryPoint: entry, constants: { ...constants } };
@@ -92,13 +106,16 @@ async function compileModule(
   gpu: Gpu,
   file: string,
   edits: readonly Edit[],
-  folder: string | undefined,
+  other: string | null,
 ): Promise<GPUShaderModule> {
-  const code = edits.reduce((source, edit) => edited(file, source, edit), kernelSource(file, folder));
+  const code = edits.reduce(
+    (source, edit) => edited(file, source, edit),
+    other === null ? kernelSource(file) : readFileSync(other, "utf8"),
+  );
   const module = gpu.device.createShaderModule({ label: file, code });
   const error = (await module.getCompilationInfo()).messages.find((message) => message.type === "error");
   if (error !== undefined)
-    throw new GpuValidationError(`${folder ?? "kernels"}/${file}:${error.lineNum}: ${error.message}`);
+    throw new GpuValidationError(`${other ?? `kernels/${file}`}:${error.lineNum}: ${error.message}`);
   return module;
 }
 

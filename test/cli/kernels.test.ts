@@ -116,8 +116,9 @@ describe("a rise of error", () => {
   });
 });
 
+const source = (file: string) => readFileSync(join(import.meta.dirname, "../../kernels", file), "utf8");
+
 describe("another version of the kernels", () => {
-  const source = (file: string) => readFileSync(join(import.meta.dirname, "../../kernels", file), "utf8");
   const version = (name: string, file: string, find: string, replace: string) => {
     const dir = join(folder, name);
     mkdirSync(dir);
@@ -151,9 +152,36 @@ describe("another version of the kernels", () => {
     );
     expectRefused(
       [...run, version("unbound", "rms_norm.wgsl", "@binding(2)", "@binding(7)")],
-      /unbound: rms_norm\.wgsl does not take rms_norm 7x576 .*its bindings and constants are those of/,
+      /unbound: does not take rms_norm 7x576 .*bindings and constants are those of kernels\/rms_norm/,
     );
     expectRefused([...run, folder], /has none of weight_blocks\.wgsl, rms_norm\.wgsl/);
+  });
+});
+
+describe("a kernel of one's own", () => {
+  const mine = join(folder, "mine.wgsl");
+  it("is tried in the place of this program's: a right one passes, a wrong one fails, with its name", () => {
+    const own = source("rms_norm.wgsl");
+    // Another order of the sum: one thread, one term after the other.
+    writeFileSync(mine, own.replace("scale * gain[e]", "(gain[e] * scale)"));
+    const right = tried("--wgsl", mine, "--as", "rms_norm");
+    expect([right.status, right.cases.length]).toEqual([0, 80]);
+    writeFileSync(mine, own.replace("/ f32(EMBD) + EPS", "/ f32(EMBD)"));
+    const wrong = tried("--wgsl", mine, "--as", "rms_norm", "--filter", "normal");
+    expect([wrong.status, wrong.cases.every(({ kernel }) => kernel === "rms_norm")]).toEqual([1, true]);
+  }, 60_000);
+
+  it("what does not compile or fit is refused with its line", () => {
+    writeFileSync(mine, `\n${source("rms_norm.wgsl").replace("fn rms_norm", "fn norm")}`);
+    expectRefused(
+      ["kernels", "--wgsl", mine, "--as", "rms_norm"],
+      /mine\.wgsl: does not take rms_norm 1x1 .*entry point/,
+    );
+    writeFileSync(mine, "\n\nnonsense");
+    expectRefused(["kernels", "--wgsl", mine, "--as", "rms_norm"], /mine\.wgsl:3: /);
+    expectRefused(["kernels", "--wgsl", mine], /--wgsl and --as go together/);
+    expectRefused(["kernels", "--wgsl", mine, "--as", "conv"], /--wgsl and --as go together: .*rms_norm/);
+    expectRefused(["kernels", "--wgsl", join(folder, "none.wgsl"), "--as", "add"], /none\.wgsl: no such file/);
   });
 });
 
