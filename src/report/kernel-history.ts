@@ -2,7 +2,7 @@
 
 import type { Rise } from "../compare/kernels/baseline.ts";
 import { colors } from "./colors.ts";
-import type { KernelFacts } from "./kernels.ts";
+import type { KernelFacts } from "./kernel-facts.ts";
 import { short } from "./numbers.ts";
 import { type Column, table } from "./table.ts";
 

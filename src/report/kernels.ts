@@ -1,32 +1,11 @@
 /** What `kernels` prints: a row a kernel, each failure with its reason, and what it takes. */
 import { z } from "zod";
-import type { BaselineFacts } from "../compare/kernels/baseline.ts";
 import { type KernelJudgement, REASONS } from "../compare/kernels/judge.ts";
-import type { PairedRatio } from "../compare/kernels/paired.ts";
 import { colors } from "./colors.ts";
+import type { KernelFacts } from "./kernel-facts.ts";
 import { baselineLines, versionLines } from "./kernel-history.ts";
 import { seconds, short } from "./numbers.ts";
 import { type Column, table } from "./table.ts";
-
-/** A case with another version of its kernel. */
-export interface VersionPair {
-  readonly other: KernelJudgement;
-  /** True where both gave the same bits. */
-  readonly isSame: boolean;
-  /** This version's time over the other's; null where it was not timed. */
-  readonly ratio: PairedRatio | null;
-}
-
-export interface KernelFacts {
-  readonly judgements: readonly KernelJudgement[];
-  readonly device: string;
-  readonly fault: string | null;
-  readonly elapsedMs: number;
-  /** Null where no history was given. */
-  readonly baseline: BaselineFacts | null;
-  /** Of the kernels that differ in a folder of another version; null where none was given. */
-  readonly otherVersion: { readonly folder: string; readonly versions: readonly VersionPair[] } | null;
-}
 
 /** True where a kernel of this version fails; one of the other version is not ours to judge. */
 export const isFailed = ({ judgements }: Pick<KernelFacts, "judgements">): boolean =>

@@ -1,0 +1,24 @@
+/** What a run of `kernels` found. */
+import type { BaselineFacts } from "../compare/kernels/baseline.ts";
+import type { KernelJudgement } from "../compare/kernels/judge.ts";
+import type { PairedRatio } from "../compare/kernels/paired.ts";
+
+/** A case with another version of its kernel. */
+export interface VersionPair {
+  readonly other: KernelJudgement;
+  /** True where both gave the same bits. */
+  readonly isSame: boolean;
+  /** This version's time over the other's; null where it was not timed. */
+  readonly ratio: PairedRatio | null;
+}
+
+export interface KernelFacts {
+  readonly judgements: readonly KernelJudgement[];
+  readonly device: string;
+  readonly fault: string | null;
+  readonly elapsedMs: number;
+  /** Null where no history was given. */
+  readonly baseline: BaselineFacts | null;
+  /** Of the kernels that differ in a folder of another version; null where none was given. */
+  readonly otherVersion: { readonly folder: string; readonly versions: readonly VersionPair[] } | null;
+}
