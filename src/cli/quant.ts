@@ -3,6 +3,7 @@ import { existsSync, readFileSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { quantizeModel } from "../../references/llamacpp/dump.ts";
+import { SIZES } from "../compare/preconditions.ts";
 import type { QuantFacts, QuantisedModel } from "../compare/quantisation.ts";
 import { readGgufMetadata } from "../model/gguf-metadata.ts";
 import { type Model, openModel } from "../model/model.ts";
@@ -159,8 +160,6 @@ function beginningOf(model: Model, path: string, count: number): readonly number
     throw new InputError(`${path}: cannot be read: ${error instanceof Error ? error.message.split(",")[0] : error}`);
   }
 }
-
-const SIZES = ["embd", "heads", "kvHeads", "headDim", "ffn", "vocab", "layers"] as const;
 
 /** Throws InputError where a file is of another model than the base. */
 async function checkSameModel(base: Model, path: string): Promise<void> {

@@ -10,6 +10,7 @@ import type { Trace } from "../trace/reader.ts";
 import { type AuditedOp, auditNode } from "./audit-node.ts";
 import { auditInWorkers } from "./audit-pool.ts";
 import type { AuditVerdict } from "./audited-op.ts";
+import { SIZES } from "./preconditions.ts";
 import { TraceValues } from "./run-values.ts";
 
 export interface Audit {
@@ -108,8 +109,6 @@ function costOf(model: Model, run: TraceValues, { op }: GraphNode): number {
   const tensor = op.kind === "linear" ? model.file.tensor(op.weights[0] ?? "") : null;
   return rows * (tensor === null ? model.parameters.embd : tensor.rows * tensor.columns);
 }
-
-const SIZES = ["embd", "heads", "kvHeads", "headDim", "ffn", "vocab", "layers"] as const;
 
 /** Throws InputError where a trace is of another model: by its sizes, and by its digest where it has one. */
 export async function checkModel(model: Model, trace: Trace): Promise<void> {

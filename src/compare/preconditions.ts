@@ -7,7 +7,7 @@ import { layerOfTap } from "../trace/taps.ts";
 import type { ComparedOp } from "./judged-pair.ts";
 
 /** Sizes that two traces of one model share. Layers may be left out of a run: their number is the model's, not the run's. */
-const SIZES = ["embd", "heads", "kvHeads", "headDim", "ffn", "vocab", "layers"] as const;
+export const SIZES = ["embd", "heads", "kvHeads", "headDim", "ffn", "vocab", "layers"] as const;
 
 /** Two models, or other layers of one, cannot be compared. Throws TraceError naming what differs. */
 export function checkModels(expected: Trace, actual: Trace): void {
