@@ -39,7 +39,6 @@ struct Counts {
 }
 
 var<workgroup> counts: array<Counts, WIDTH>;
-var<workgroup> totals: Counts;
 var<workgroup> sums: array<vec2f, LANES>;
 var<workgroup> sketches: array<array<vec4f, 4>, LANES>;
 
@@ -63,30 +62,22 @@ fn merge(a: Counts, b: Counts) -> Counts {
   return c;
 }
 
-// Whole numbers only, so any order gives the same.
-fn count(row: Row, thread: u32) -> Counts {
-  var c = Counts(0u, 0u, 0u, 0xffffffffu, 0u, 0u, 0xffffffffu, 0u, 0u);
-  for (var i = thread; i < row.columns; i += WIDTH) {
-    let bits = x[row.offset + i];
-    let magnitude = bits & 0x7fffffffu;
-    if (magnitude < 0x7f800000u) {
-      c.zero += select(0u, 1u, magnitude == 0u);
-      let key = select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
-      c.min_key = min(c.min_key, key);
-      c.max_key = max(c.max_key, key);
-      if (magnitude > c.magnitude || c.column == 0xffffffffu) {
-        c.magnitude = magnitude;
-        c.column = i;
-      }
-    } else {
-      let nan = magnitude > 0x7f800000u;
-      c.nan += select(0u, 1u, nan);
-      c.inf += select(1u, 0u, nan);
-    }
-    let flat = row.first + i;
-    c.hash_low += fmix32(bits ^ fmix32(flat ^ HASH_SEED_LOW));
-    c.hash_high += fmix32(bits ^ fmix32(flat ^ HASH_SEED_HIGH));
-  }
+// Adds an element to counts: whole numbers only, so any order gives the same.
+fn counted(before: Counts, bits: u32, column: u32, flat: u32) -> Counts {
+  var c = before;
+  let magnitude = bits & 0x7fffffffu;
+  let finite = magnitude < 0x7f800000u;
+  let key = select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
+  c.nan += select(0u, 1u, magnitude > 0x7f800000u);
+  c.inf += select(0u, 1u, magnitude == 0x7f800000u);
+  c.zero += select(0u, 1u, magnitude == 0u);
+  c.min_key = min(c.min_key, select(0xffffffffu, key, finite));
+  c.max_key = max(c.max_key, select(0u, key, finite));
+  let larger = finite && (magnitude > c.magnitude || (magnitude == c.magnitude && column < c.column));
+  c.magnitude = select(c.magnitude, magnitude, larger);
+  c.column = select(c.column, column, larger);
+  c.hash_low += fmix32(bits ^ fmix32(flat ^ HASH_SEED_LOW));
+  c.hash_high += fmix32(bits ^ fmix32(flat ^ HASH_SEED_HIGH));
   return c;
 }
 
@@ -101,50 +92,54 @@ fn with_signs(x4: f32, bits: u32) -> vec4f {
   return bitcast<vec4f>(vec4u(bitcast<u32>(x4)) ^ sign);
 }
 
+// Counts of a thread's elements, and the sums of its lanes with every element times `factor`.
+fn take(row: Row, thread: u32, factor: f32) -> Counts {
+  var c = Counts(0u, 0u, 0u, 0xffffffffu, 0u, 0u, 0xffffffffu, 0u, 0u);
+  for (var lane = thread; lane < LANES; lane += WIDTH) {
+    var sum = vec2f();
+    var s0 = vec4f(); var s1 = vec4f(); var s2 = vec4f(); var s3 = vec4f();
+    for (var i = lane; i < row.columns; i += LANES) {
+      let bits = x[row.offset + i];
+      c = counted(c, bits, i, row.first + i);
+      // Left out, a non-finite element adds +0 to a sum that began as +0: the same as not adding it.
+      let finite = (bits & 0x7fffffffu) < 0x7f800000u;
+      let value = bitcast<f32>(select(0u, bits, finite)) * factor;
+      sum += vec2f(value, value * value);
+      if (RECORD == 32u) {
+        let signs = fmix32(i ^ SKETCH_SEED);
+        s0 += with_signs(value, signs);
+        s1 += with_signs(value, signs >> 4u);
+        s2 += with_signs(value, signs >> 8u);
+        s3 += with_signs(value, signs >> 12u);
+      }
+    }
+    sums[lane] = sum;
+    if (RECORD == 32u) { sketches[lane] = array<vec4f, 4>(s0, s1, s2, s3); }
+  }
+  return c;
+}
+
 @compute @workgroup_size(WIDTH)
 fn row_statistics(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
   let index = group.x + group.y * 65535u;
   // The last line of a two-dimensional grid may be longer than needed; such groups repeat the last row.
   let row = rows[batch.first + min(index, batch.count - 1u)];
 
-  counts[thread] = count(row, thread);
+  counts[thread] = take(row, thread, 1.0);
   workgroupBarrier();
-  if (thread == 0u) {
-    totals = counts[0];
-    for (var i = 1u; i < WIDTH; i++) { totals = merge(totals, counts[i]); }
-  }
-  workgroupBarrier();
-
+  var totals = counts[0];
+  for (var i = 1u; i < WIDTH; i++) { totals = merge(totals, counts[i]); }
   let exponent = scale_of(totals.magnitude);
-  let factor = bitcast<f32>(u32(127 - exponent) << 23u); // 2^-exponent
-  for (var lane = thread; lane < LANES; lane += WIDTH) {
-    var sum = vec2f();
-    var s0 = vec4f(); var s1 = vec4f(); var s2 = vec4f(); var s3 = vec4f();
-    for (var i = lane; i < row.columns; i += LANES) {
-      let bits = x[row.offset + i];
-      if ((bits & 0x7fffffffu) < 0x7f800000u) {
-        let value = bitcast<f32>(bits) * factor;
-        sum += vec2f(value, value * value);
-        if (RECORD == 32u) {
-          let signs = fmix32(i ^ SKETCH_SEED);
-          s0 += with_signs(value, signs);
-          s1 += with_signs(value, signs >> 4u);
-          s2 += with_signs(value, signs >> 8u);
-          s3 += with_signs(value, signs >> 12u);
-        }
-      }
-    }
-    sums[lane] = sum;
-    if (RECORD == 32u) { sketches[lane] = array<vec4f, 4>(s0, s1, s2, s3); }
-  }
+  if (exponent != 0) { take(row, thread, bitcast<f32>(u32(127 - exponent) << 23u)); } // 2^-exponent
+
   for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    workgroupBarrier();
+    // Lanes that lie a multiple of WIDTH apart are one thread's.
+    if (half < WIDTH) { workgroupBarrier(); }
     for (var lane = thread; lane < half; lane += WIDTH) {
       sums[lane] += sums[lane + half];
       if (RECORD == 32u) { for (var j = 0u; j < 4u; j++) { sketches[lane][j] += sketches[lane + half][j]; } }
     }
   }
-  workgroupBarrier();
 
   if (thread == 0u) {
     let at = row.out * RECORD;

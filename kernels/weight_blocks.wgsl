@@ -70,28 +70,16 @@ fn codes(four: u32) -> vec4f {
   return vec4f(code(four & 15u), code((four >> 8u) & 15u), code((four >> 16u) & 15u), code(four >> 24u));
 }
 
-// F32, F16, BF16: no blocks; beyond the row's end 0.
-fn plain(row: u32, block: u32) -> Block {
-  var out: Block;
-  for (var i = 0u; i < 32u; i++) {
-    let k = block * 32u + i;
-    if (k < shape.columns) {
-      var value: f32;
-      if (BLOCK_TYPE == F32) {
-        value = bitcast<f32>(weight[row + k]);
-      } else {
-        let bits = (weight[row + k / 2u] >> (16u * (k & 1u))) & 0xffffu;
-        if (BLOCK_TYPE == F16) { value = half(bits); } else { value = bitcast<f32>(bits << 16u); }
-      }
-      out[i / 4u][i & 3u] = value;
-    }
-  }
-  return out;
+// A block still packed. Weight i is its level, in byte i, times a scale, plus an offset (`quad`).
+struct Packed {
+  q: array<u32, 8>,  // four levels each; F32, F16, BF16: q[0] is the row's first word, q[1] the block
+  scale: vec2f,      // of the first and of the last 16 weights
+  offset: vec2f,     // likewise
 }
 
 // Q4_0, Q4_1, Q5_0, Q5_1, IQ4_NL: byte j holds element j in its low half and element j + 16 in its high half.
 // Words: d (and m in its high half), [qh], 4 words of nibbles.
-fn nibbles(at: u32) -> Block {
+fn nibbles(at: u32) -> Packed {
   let fifth = BLOCK_TYPE == Q5_0 || BLOCK_TYPE == Q5_1;
   let head = weight[at];
   let d = low_half(head);
@@ -99,68 +87,64 @@ fn nibbles(at: u32) -> Block {
   if (BLOCK_TYPE == Q4_1 || BLOCK_TYPE == Q5_1) { m = high_half(head); }
   var qh = 0u;
   if (fifth) { qh = weight[at + 1u]; }
-  let zero = select(select(0.0, 8.0, BLOCK_TYPE == Q4_0), 16.0, BLOCK_TYPE == Q5_0);
   let qs = at + select(1u, 2u, fifth);
-  var out: Block;
+  var out = Packed(array<u32, 8>(), vec2f(d), vec2f(m));
   for (var i = 0u; i < 4u; i++) {
     let word = weight[qs + i];
     var low = word & 0x0f0f0f0fu;
     var high = (word >> 4u) & 0x0f0f0f0fu;
-    if (BLOCK_TYPE == IQ4_NL) {
-      out[i] = codes(low) * d;
-      out[i + 4u] = codes(high) * d;
-    } else {
-      if (fifth) {
-        low |= fifth_bits(qh, 4u * i);
-        high |= fifth_bits(qh, 4u * i + 16u);
-      }
-      out[i] = (bytes(low) - zero) * d + m;
-      out[i + 4u] = (bytes(high) - zero) * d + m;
+    if (fifth) {
+      low |= fifth_bits(qh, 4u * i);
+      high |= fifth_bits(qh, 4u * i + 16u);
     }
+    out.q[i] = low;
+    out.q[i + 4u] = high;
   }
   return out;
 }
 
 // Words: d, 8 words of signed bytes.
-fn q8_0(at: u32) -> Block {
+fn q8_0(at: u32) -> Packed {
   let d = low_half(weight[at]);
-  var out: Block;
-  for (var i = 0u; i < 8u; i++) { out[i] = vec4f(unpack4xI8(weight[at + 1u + i])) * d; }
+  var out = Packed(array<u32, 8>(), vec2f(d), vec2f());
+  for (var i = 0u; i < 8u; i++) { out.q[i] = weight[at + 1u + i]; }
   return out;
 }
 
 // Words: scales 0-3 (low nibble scale, high nibble min; 16 elements each), qs 4-19, d and dmin 20. s: sub-block of 32.
-fn q2_k(at: u32, s: u32) -> Block {
+fn q2_k(at: u32, s: u32) -> Packed {
   let d = low_half(weight[at + 20u]);
   let dmin = high_half(weight[at + 20u]);
-  var out: Block;
-  for (var i = 0u; i < 8u; i++) {
-    let k = 2u * s + i / 4u;
-    let scale = byte(weight[at + k / 4u], k & 3u);
-    let q = (weight[at + 4u + 8u * (s / 4u) + i] >> (2u * (s & 3u))) & 0x03030303u;
-    out[i] = bytes(q) * (d * f32(scale & 15u)) - dmin * f32(scale >> 4u);
-  }
+  let scales = weight[at + s / 2u] >> (16u * (s & 1u));
+  var out: Packed;
+  out.scale = d * vec2f(f32(scales & 15u), f32((scales >> 8u) & 15u));
+  out.offset = -dmin * vec2f(f32((scales >> 4u) & 15u), f32((scales >> 12u) & 15u));
+  for (var i = 0u; i < 8u; i++) { out.q[i] = (weight[at + 4u + 8u * (s / 4u) + i] >> (2u * (s & 3u))) & 0x03030303u; }
   return out;
 }
 
-// Words: hmask 0-7 (bit s; clear subtracts 4), qs 8-23, scales 24-26 (6 bits each, minus 32), d 27.
-fn q3_k(at: u32, s: u32) -> Block {
+// The scale of the 16 elements k of a Q3_K block, 6 bits minus 32: four low bits in words 24-25, two high bits in word 26.
+fn q3_k_scale(at: u32, k: u32) -> f32 {
+  let low = (byte(weight[at + 24u + (k & 7u) / 4u], k & 3u) >> select(4u, 0u, k < 8u)) & 15u;
+  let high = (byte(weight[at + 26u], k & 3u) >> (2u * (k / 4u))) & 3u;
+  return f32(low | (high << 4u)) - 32.0;
+}
+
+// Words: hmask 0-7 (bit s; clear subtracts 4), qs 8-23, scales 24-26, d 27.
+fn q3_k(at: u32, s: u32) -> Packed {
   let d = low_half(weight[at + 27u]);
-  var out: Block;
+  var out: Packed;
+  out.scale = d * vec2f(q3_k_scale(at, 2u * s), q3_k_scale(at, 2u * s + 1u));
   for (var i = 0u; i < 8u; i++) {
-    let k = 2u * s + i / 4u;
-    let low = (byte(weight[at + 24u + (k & 7u) / 4u], k & 3u) >> select(4u, 0u, k < 8u)) & 15u;
-    let high = (byte(weight[at + 26u], k & 3u) >> (2u * (k / 4u))) & 3u;
-    let scale = d * (f32(low | (high << 4u)) - 32.0);
     let q = (weight[at + 8u + 8u * (s / 4u) + i] >> (2u * (s & 3u))) & 0x03030303u;
     let keep = (weight[at + i] >> s) & 0x01010101u;
-    out[i] = (bytes(q | (keep << 2u)) - 4.0) * scale;
+    out.q[i] = q | (keep << 2u);
   }
   return out;
 }
 
 // Words: d and dmin 0, twelve bytes of 6-bit scales and mins 1-3, (Q5_K: qh 4-11, bit s), qs; two sub-blocks share 8 words.
-fn q4_k_or_q5_k(at: u32, s: u32) -> Block {
+fn q4_k_or_q5_k(at: u32, s: u32) -> Packed {
   let j = s & 3u;
   let a = byte(weight[at + 1u], j);
   let b = byte(weight[at + 2u], j);
@@ -170,35 +154,34 @@ fn q4_k_or_q5_k(at: u32, s: u32) -> Block {
   let d = low_half(weight[at]) * f32(scale);
   let m = high_half(weight[at]) * f32(min);
   let qs = at + select(4u, 12u, BLOCK_TYPE == Q5_K) + 8u * (s / 2u);
-  var out: Block;
+  var out = Packed(array<u32, 8>(), vec2f(d), vec2f(-m));
   for (var i = 0u; i < 8u; i++) {
     var q = (weight[qs + i] >> (4u * (s & 1u))) & 0x0f0f0f0fu;
     if (BLOCK_TYPE == Q5_K) { q |= ((weight[at + 4u + i] >> s) & 0x01010101u) << 4u; }
-    out[i] = bytes(q) * d - m;
+    out.q[i] = q;
   }
   return out;
 }
 
 // Words: ql 0-31, qh 32-47, signed scales 48-51 (16 elements each), d 52; two halves of 128 elements, four quarters each.
-fn q6_k(at: u32, s: u32) -> Block {
+fn q6_k(at: u32, s: u32) -> Packed {
   let d = low_half(weight[at + 52u]);
   let part = s / 4u;
   let quarter = s & 3u;
-  var out: Block;
+  let scales = vec4f(unpack4xI8(weight[at + 48u + s / 2u]));
+  var out: Packed;
+  out.scale = d * select(scales.xy, scales.zw, (s & 1u) == 1u);
   for (var i = 0u; i < 8u; i++) {
-    let k = 2u * s + i / 4u;
-    let scale = unpack4xI8(weight[at + 48u + k / 4u])[k & 3u];
     let low = (weight[at + 16u * part + 8u * (quarter & 1u) + i] >> (4u * (quarter >> 1u))) & 0x0f0f0f0fu;
     let high = (weight[at + 32u + 8u * part + i] >> (2u * quarter)) & 0x03030303u;
-    out[i] = (bytes(low | (high << 4u)) - 32.0) * (d * f32(scale));
+    out.q[i] = low | (high << 4u);
   }
   return out;
 }
 
 // Weights 32 block ... 32 block + 31 of the row that starts at word `row`.
-fn decode(row: u32, block: u32) -> Block {
+fn packed(row: u32, block: u32) -> Packed {
   switch (BLOCK_TYPE) {
-    case F32, F16, BF16 { return plain(row, block); }
     case Q4_0, Q4_1, IQ4_NL { return nibbles(row + block * 5u); }
     case Q5_0, Q5_1 { return nibbles(row + block * 6u); }
     case Q8_0 { return q8_0(row + block * 9u); }
@@ -207,8 +190,49 @@ fn decode(row: u32, block: u32) -> Block {
     case Q4_K { return q4_k_or_q5_k(row + (block / 8u) * 36u, block & 7u); }
     case Q5_K { return q4_k_or_q5_k(row + (block / 8u) * 44u, block & 7u); }
     case Q6_K { return q6_k(row + (block / 8u) * 53u, block & 7u); }
-    default { return Block(); }
+    default { return Packed(array<u32, 8>(row, block, 0, 0, 0, 0, 0, 0), vec2f(), vec2f()); }
   }
+}
+
+// F32, F16, BF16: no blocks; beyond the row's end 0.
+fn plain(row: u32, first: u32) -> vec4f {
+  var out: vec4f;
+  for (var i = 0u; i < 4u; i++) {
+    let k = first + i;
+    if (k < shape.columns) {
+      if (BLOCK_TYPE == F32) {
+        out[i] = bitcast<f32>(weight[row + k]);
+      } else {
+        let bits = (weight[row + k / 2u] >> (16u * (k & 1u))) & 0xffffu;
+        if (BLOCK_TYPE == F16) { out[i] = half(bits); } else { out[i] = bitcast<f32>(bits << 16u); }
+      }
+    }
+  }
+  return out;
+}
+
+// Weights 4 i ... 4 i + 3 of a block.
+fn quad(pack: Packed, i: u32) -> vec4f {
+  let q = pack.q[i];
+  let scale = pack.scale[i / 4u];
+  switch (BLOCK_TYPE) {
+    case F32, F16, BF16 { return plain(pack.q[0], pack.q[1] * 32u + 4u * i); }
+    case IQ4_NL { return codes(q) * scale; }
+    case Q8_0 { return vec4f(unpack4xI8(q)) * scale; }
+    case Q4_0 { return (bytes(q) - 8.0) * scale; }
+    case Q5_0 { return (bytes(q) - 16.0) * scale; }
+    case Q6_K { return (bytes(q) - 32.0) * scale; }
+    case Q3_K { return (bytes(q) - 4.0) * scale; }
+    default { return bytes(q) * scale + pack.offset[i / 4u]; }
+  }
+}
+
+// All weights of a block.
+fn decode(row: u32, block: u32) -> Block {
+  let pack = packed(row, block);
+  var out: Block;
+  for (var i = 0u; i < 8u; i++) { out[i] = quad(pack, i); }
+  return out;
 }
 
 // Elements 32 block ... 32 block + 31 of a token's row of x, 0 beyond its end. Rows need not start at a whole vec4f.
@@ -225,10 +249,12 @@ fn inputs(token: u32, block: u32) -> Block {
   return out;
 }
 
+fn folded(lanes: vec4f) -> f32 { return (lanes.x + lanes.z) + (lanes.y + lanes.w); }
+
 fn block_sum(w: Block, xs: Block) -> f32 {
   var lanes = vec4f();
   for (var i = 0u; i < 8u; i++) { lanes += w[i] * xs[i]; }
-  return (lanes.x + lanes.z) + (lanes.y + lanes.w);
+  return folded(lanes);
 }
 
 const ROUND = 32u;    // blocks whose sums are held at a time

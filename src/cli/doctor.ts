@@ -1,12 +1,9 @@
 /** `faultline doctor`: what works here, and the command that mends what does not. */
 import { spawnSync } from "node:child_process";
-import { readdirSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import { onnxRuntimeVersion } from "../../references/onnx/runner.ts";
 import { adapterFacts, Gpu, requestAdapter } from "../engine/device.ts";
-import { kernelProblems } from "../engine/kernels.ts";
-import { packageRoot } from "../model/package-root.ts";
+import { kernelProblems, kernelsFor } from "../engine/kernels.ts";
 import { type DoctorFinding, doctorJson, doctorText } from "../report/doctor.ts";
 import { addOutputOptions, type OutputOptions } from "./options.ts";
 
@@ -57,8 +54,7 @@ async function checkGpu(): Promise<DoctorFinding[]> {
     const facts = adapterFacts(await requestAdapter("auto"));
     gpu = await Gpu.open("auto");
     const { maxStorageBufferBindingSize, maxBufferSize } = gpu.limits;
-    const files = readdirSync(fileURLToPath(new URL("kernels/", packageRoot())));
-    const problems = await kernelProblems(gpu, files);
+    const problems = await kernelProblems(gpu);
     return [
       {
         name: "WebGPU adapter",
@@ -77,7 +73,7 @@ async function checkGpu(): Promise<DoctorFinding[]> {
       {
         name: "kernels",
         state: problems.length === 0 ? "works" : "missing",
-        found: problems[0] ?? `${files.length} files accepted`,
+        found: problems[0] ?? `${kernelsFor(gpu).length} accepted`,
         needed: true,
         remedy: "report this with the adapter's name",
       },

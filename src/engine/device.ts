@@ -59,6 +59,15 @@ export function adapterFacts(adapter: GPUAdapter): AdapterFacts {
   };
 }
 
+const SUBGROUPS: GPUFeatureName = "subgroups";
+/** Threads that kernels/linear_subgroup.wgsl shares loads among. */
+const SHARING_THREADS = 8;
+
+function sharesLoads(adapter: GPUAdapter): boolean {
+  const { features, info } = adapter;
+  return adapterFacts(adapter).software && features.has(SUBGROUPS) && (info.subgroupMinSize ?? 0) >= SHARING_THREADS;
+}
+
 /** One device, its limits, and the first error that it reported. */
 export class Gpu {
   readonly device: GPUDevice;
@@ -66,6 +75,11 @@ export class Gpu {
   readonly limits: GPUSupportedLimits;
   /** Threads of a workgroup that suit the adapter: a software adapter runs 8 at once and pays for barriers. */
   readonly width: number;
+  /**
+   * True if kernels that share loads within a subgroup suit the adapter: a software adapter loads a value for each thread by
+   * itself, whether or not they all want the same. Only what is loaded is shared; no sum crosses threads.
+   */
+  readonly subgroups: boolean;
   #failure: DeviceError | undefined;
   #closed = false;
 
@@ -74,6 +88,7 @@ export class Gpu {
     this.adapter = adapter;
     this.limits = device.limits;
     this.width = adapter.software ? 8 : 64;
+    this.subgroups = device.features.has(SUBGROUPS);
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault(); // Dawn would print it
       this.#failure ??= namedError(event.error);
@@ -96,7 +111,8 @@ export class Gpu {
       "maxComputeInvocationsPerWorkgroup",
     ] as const;
     const requiredLimits = Object.fromEntries(wanted.map((limit) => [limit, adapter.limits[limit]]));
-    return new Gpu(await adapter.requestDevice({ requiredLimits }), adapterFacts(adapter));
+    const requiredFeatures = sharesLoads(adapter) ? [SUBGROUPS] : [];
+    return new Gpu(await adapter.requestDevice({ requiredLimits, requiredFeatures }), adapterFacts(adapter));
   }
 
   /** Throws the first error that the device has reported, if any. */

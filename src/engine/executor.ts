@@ -100,6 +100,7 @@ export class Executor implements StepRunner {
         model: this.#model,
         weights: this.#weights,
         width: this.#width,
+        subgroups: this.#gpu.subgroups && this.#plant === undefined,
         tokens: size,
         ids: this.#buffers.upload("token ids", new Uint32Array(this.#maxTokens)),
         cosines: this.#cosines,

@@ -1,14 +1,15 @@
 /** kernels/*.wgsl -> compiled pipelines, once per kernel and constants. */
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { packageRoot } from "../model/package-root.ts";
 import type { Gpu } from "./device.ts";
 import { GpuValidationError } from "./errors.ts";
 
-/** Each kernel's file and entry point. */
+/** Each kernel's file and entry point; `uses`: the kernel whose declarations its source goes before. */
 export const KERNELS = {
   linear: { file: "weight_blocks.wgsl", entry: "linear" },
+  linear_subgroup: { file: "linear_subgroup.wgsl", entry: "linear_subgroup", uses: "linear" },
   get_rows: { file: "weight_blocks.wgsl", entry: "get_rows" },
   rms_norm: { file: "rms_norm.wgsl", entry: "rms_norm" },
   rope: { file: "rope.wgsl", entry: "rope" },
@@ -51,9 +52,17 @@ export function kernelSource(file: string): string {
   return readFileSync(kernelPath(file), "utf8");
 }
 
+/** The files that a kernel is compiled from, its own first. */
+function sourcePaths(kernel: KernelName, sourceOf: SourceOf): string[] {
+  const { file, uses }: { file: string; uses?: KernelName } = KERNELS[kernel];
+  return [sourceOf(kernel) ?? kernelPath(file), ...(uses === undefined ? [] : sourcePaths(uses, sourceOf))];
+}
+
 /** The source that a kernel is compiled from. */
-export const sourceText = (kernel: KernelName, sourceOf: SourceOf): string =>
-  readFileSync(sourceOf(kernel) ?? kernelPath(KERNELS[kernel].file), "utf8");
+export const sourceText = (kernel: KernelName, sourceOf: SourceOf = () => null): string =>
+  sourcePaths(kernel, sourceOf)
+    .map((path) => readFileSync(path, "utf8"))
+    .join("");
 
 /** Path of a kernel's source. */
 export function kernelPath(file: string): string {
@@ -83,15 +92,13 @@ export class Pipelines {
   }
 
   async #compile(kernel: KernelName, constants: Constants, edits: readonly Edit[]): Promise<GPUComputePipeline> {
-    const { file, entry } = KERNELS[kernel];
-    const other = this.#sourceOf(kernel);
-    const key = `${other ?? file} ${JSON.stringify(edits)}`;
+    const key = `${sourcePaths(kernel, this.#sourceOf)} ${JSON.stringify(edits)}`;
     let module = this.#modules.get(key);
     if (module === undefined) {
-      module = compileModule(this.#gpu, file, edits, other);
+      module = compileModule(this.#gpu, kernel, edits, this.#sourceOf);
       this.#modules.set(key, module);
     }
-    const compute = { module: await module, entryPoint: entry, constants: { ...constants } };
+    const compute = { module: await module, entryPoint: KERNELS[kernel].entry, constants: { ...constants } };
     return this.#gpu.device
       .createComputePipelineAsync({ label: kernel, layout: "auto", compute })
       .catch((error: Error) => {
@@ -104,19 +111,29 @@ export class Pipelines {
 /** Kernels compile side by side, so their errors come from the compiler's own report, not from error scopes. */
 async function compileModule(
   gpu: Gpu,
-  file: string,
+  kernel: KernelName,
   edits: readonly Edit[],
-  other: string | null,
+  sourceOf: SourceOf,
 ): Promise<GPUShaderModule> {
-  const code = edits.reduce(
-    (source, edit) => edited(file, source, edit),
-    other === null ? kernelSource(file) : readFileSync(other, "utf8"),
-  );
-  const module = gpu.device.createShaderModule({ label: file, code });
+  const source = sourceText(kernel, sourceOf);
+  const code = edits.reduce((text, edit) => edited(KERNELS[kernel].file, text, edit), source);
+  const module = gpu.device.createShaderModule({ label: kernel, code });
   const error = (await module.getCompilationInfo()).messages.find((message) => message.type === "error");
-  if (error !== undefined)
-    throw new GpuValidationError(`${other ?? `kernels/${file}`}:${error.lineNum}: ${error.message}`);
+  if (error !== undefined) {
+    throw new GpuValidationError(`${lineOf(error.lineNum, kernel, sourceOf)}: ${error.message}`);
+  }
   return module;
+}
+
+/** `file:line` of a line of a kernel's source. */
+function lineOf(line: number, kernel: KernelName, sourceOf: SourceOf): string {
+  let rest = line;
+  for (const path of sourcePaths(kernel, sourceOf)) {
+    const lines = readFileSync(path, "utf8").split("\n").length - 1;
+    if (rest <= lines) return `${path.startsWith(kernelPath("")) ? `kernels/${basename(path)}` : path}:${rest}`;
+    rest -= lines;
+  }
+  return `${KERNELS[kernel].file}:${line}`;
 }
 
 function edited(file: string, source: string, [find, replace]: Edit): string {
@@ -137,13 +154,17 @@ export function bindGroup(
   });
 }
 
-/** Compiles each kernel file alone and gives what the compiler objects to, `file:line: message`. */
-export async function kernelProblems(gpu: Gpu, files: readonly string[]): Promise<string[]> {
+/** The kernels that a device can run. */
+export const kernelsFor = ({ subgroups }: Pick<Gpu, "subgroups">): KernelName[] =>
+  (Object.keys(KERNELS) as KernelName[]).filter((kernel) => subgroups || kernel !== "linear_subgroup");
+
+/** Compiles every kernel and gives what the compiler objects to, `file:line: message`. */
+export async function kernelProblems(gpu: Gpu): Promise<string[]> {
   const problems: string[] = [];
-  for (const file of files) {
-    const module = gpu.device.createShaderModule({ label: file, code: kernelSource(file) });
+  for (const kernel of kernelsFor(gpu)) {
+    const module = gpu.device.createShaderModule({ label: kernel, code: sourceText(kernel) });
     const { messages } = await module.getCompilationInfo();
-    problems.push(...messages.map(({ lineNum, message }) => `${file}:${lineNum}: ${message}`));
+    problems.push(...messages.map(({ lineNum, message }) => `${lineOf(lineNum, kernel, () => null)}: ${message}`));
   }
   return problems;
 }

@@ -36,6 +36,8 @@ export interface LoweringContext {
   readonly weights: GpuWeights;
   /** Threads of a workgroup. */
   readonly width: number;
+  /** True if kernels may share loads within a subgroup (Gpu.subgroups). Planted bugs are planted in kernels that do not. */
+  readonly subgroups: boolean;
   readonly tokens: number;
   /** Token ids of this pass. */
   readonly ids: Binding;
@@ -104,13 +106,17 @@ const LOWER: { readonly [K in OpKind]: Lower<K> } = {
     },
   ],
 
-  linear: (op, inputs, output, { weights, width, tokens }) => {
+  linear: (op, inputs, output, { weights, width, subgroups, tokens }) => {
     const { tensor, rowWords, slices } = weights.matrix(weightName(op, 0));
     const bias = op.weights[1];
     const tile = tokens === 1 ? 1 : 4;
+    const constants = { ...blockConstants(tensor), WIDTH: width, TILE: tile };
+    const rowsOfThread = tile === 1 ? 2 : 4;
+    const rowsOfGroup = subgroups ? rowsOfThread * width : LINEAR_ROWS;
     return slices.map(({ buffer, firstRow, rows }) => ({
-      kernel: "linear",
-      constants: { ...blockConstants(tensor), WIDTH: width, TILE: tile, ROWS: LINEAR_ROWS },
+      ...(subgroups
+        ? { kernel: "linear_subgroup", constants: { ...constants, ROWS_OF_THREAD: rowsOfThread } }
+        : { kernel: "linear", constants: { ...constants, ROWS: LINEAR_ROWS } }),
       bindings: {
         1: { buffer },
         2: input(inputs, 0),
@@ -119,7 +125,7 @@ const LOWER: { readonly [K in OpKind]: Lower<K> } = {
         4: output,
       },
       uniform: () => [tokens, rows, firstRow, tensor.rows, bias === undefined ? 0 : 1, tensor.columns, rowWords],
-      grid: () => [Math.ceil(rows / LINEAR_ROWS), Math.ceil(tokens / tile), 1],
+      grid: () => [Math.ceil(rows / rowsOfGroup), Math.ceil(tokens / tile), 1],
     }));
   },
 

@@ -14,9 +14,11 @@ interface QuantRow {
 
 const same = (types: readonly string[], ...edits: Edit[]) => Object.fromEntries(types.map((type) => [type, edits]));
 
-const LOW = "out[i] = (bytes(low) - zero) * d + m;";
-const HIGH = "out[i + 4u] = (bytes(high) - zero) * d + m;";
-const PAIRS = "out[2u * i] = vec4f(a.x, b.x, a.y, b.y); out[2u * i + 1u] = vec4f(a.z, b.z, a.w, b.w);";
+const LOW = "out.q[i] = low;";
+const HIGH = "out.q[i + 4u] = high;";
+/** The bytes of `low` and `high` in turn. */
+const NEIGHBOURS = `out.q[2u * i] = (low & 0xffu) | ((high & 0xffu) << 8u) | ((low & 0xff00u) << 8u) | ((high & 0xff00u) << 16u);
+    out.q[2u * i + 1u] = ((low >> 16u) & 0xffu) | ((high >> 8u) & 0xff00u) | ((low >> 8u) & 0xff0000u) | (high & 0xff000000u);`;
 const K_NIBBLES = "var q = (weight[qs + i] >> (4u * (s & 1u))) & 0x0f0f0f0fu;";
 /** Element e of a pair of sub-blocks in nibble e mod 2 of byte e / 2. */
 const K_NEIGHBOURS = `let two = weight[qs + 4u * (s & 1u) + i / 2u] >> (16u * (i & 1u));
@@ -25,11 +27,11 @@ const SCALES = "let scale = select((c & 15u) | ((a >> 6u) << 4u), a & 63u, s < 4
 const MINS = "let min = select((c >> 4u) | ((b >> 6u) << 4u), b & 63u, s < 4u);";
 const K_MIN = "let m = high_half(weight[at]) * f32(min);";
 const MIN = "m = high_half(head);";
-const Q2_MIN = "- dmin * f32(scale >> 4u);";
-const Q6 = "out[i] = (bytes(low | (high << 4u)) - 32.0) * (d * f32(scale));";
-const Q3 = "(bytes(q | (keep << 2u)) - 4.0) * scale";
+const Q2_MIN = "out.offset = -dmin *";
+const Q6 = "out.q[i] = low | (high << 4u);";
+const Q3 = "out.q[i] = q | (keep << 2u);";
 
-const WITH_ZERO = ["Q4_0", "Q5_0"];
+const ZEROS = { Q4_0: 8, Q5_0: 16, Q6_K: 32, Q3_K: 4 };
 const WITH_MIN = ["Q4_1", "Q5_1"];
 const TWO_LEVELS = ["Q4_K", "Q5_K"];
 
@@ -45,35 +47,22 @@ const QUANT_ROWS: Readonly<Record<string, QuantRow>> = {
   "nibble-order": {
     what: "Weights are right and in the wrong columns: a byte's two nibbles were taken for neighbours 2j and 2j + 1, GGUF has them half a block apart (j and j + 16; K-quants j and j + 32).",
     edits: {
-      ...same(
-        ["Q4_0", "Q4_1", "Q5_0", "Q5_1"],
-        [LOW, LOW.replace("out[i]", "let a")],
-        [HIGH, `${HIGH.replace("out[i + 4u]", "let b")} ${PAIRS}`],
-      ),
-      IQ4_NL: [
-        ["out[i] = codes(low) * d;", "let a = codes(low) * d;"],
-        ["out[i + 4u] = codes(high) * d;", `let b = codes(high) * d; ${PAIRS}`],
-      ],
+      ...same(["Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ4_NL"], [LOW, ""], [HIGH, NEIGHBOURS]),
       ...same(TWO_LEVELS, [K_NIBBLES, K_NEIGHBOURS]),
     },
   },
   "zero-point": {
     what: "Every output is shifted by a multiple of its input's sum, activations grow fast: the constant 8 (Q4_0), 16 (Q5_0), 32 (Q6_K) or 4 (Q3_K) was not subtracted from the quants.",
-    edits: {
-      ...same(WITH_ZERO, [
-        "let zero = select(select(0.0, 8.0, BLOCK_TYPE == Q4_0), 16.0, BLOCK_TYPE == Q5_0);",
-        "let zero = 0.0;",
-      ]),
-      Q6_K: [[Q6, Q6.replace(" - 32.0", "")]],
-      Q3_K: [[Q3, Q3.replace(" - 4.0", "")]],
-    },
+    edits: Object.fromEntries(
+      Object.entries(ZEROS).map(([type, zero]) => [type, [[`(bytes(q) - ${zero}.0) * scale`, "bytes(q) * scale"]]]),
+    ),
   },
   "min-sign": {
     what: "Weights lose their balance around zero: the block's minimum has the wrong sign; Q4_1 and Q5_1 add m, K-quants subtract dmin * min.",
     edits: {
       ...same(WITH_MIN, [MIN, "m = -high_half(head);"]),
       ...same(TWO_LEVELS, [K_MIN, K_MIN.replace("= ", "= -")]),
-      Q2_K: [[Q2_MIN, Q2_MIN.replace("-", "+")]],
+      Q2_K: [[Q2_MIN, "out.offset = dmin *"]],
     },
   },
   "min-missing": {
@@ -81,7 +70,7 @@ const QUANT_ROWS: Readonly<Record<string, QuantRow>> = {
     edits: {
       ...same(WITH_MIN, [MIN, "m = 0.0;"]),
       ...same(TWO_LEVELS, [K_MIN, "let m = 0.0;"]),
-      Q2_K: [[Q2_MIN, ";"]],
+      Q2_K: [[Q2_MIN, "out.offset = 0.0 *"]],
     },
   },
   "scale-shift": {
@@ -117,8 +106,8 @@ const QUANT_ROWS: Readonly<Record<string, QuantRow>> = {
     edits: {
       Q6_K: [
         [
-          "let scale = unpack4xI8(weight[at + 48u + k / 4u])[k & 3u];",
-          "let scale = unpack4xU8(weight[at + 48u + k / 4u])[k & 3u];",
+          "let scales = vec4f(unpack4xI8(weight[at + 48u + s / 2u]));",
+          "let scales = vec4f(unpack4xU8(weight[at + 48u + s / 2u]));",
         ],
       ],
     },
@@ -136,8 +125,8 @@ const QUANT_ROWS: Readonly<Record<string, QuantRow>> = {
     edits: {
       ...same(["Q5_0", "Q5_1"], ["if (fifth) { qh = weight[at + 1u]; }", ""]),
       Q5_K: [["{ q |= ((weight[at + 4u + i] >> s) & 0x01010101u) << 4u; }", "{ }"]],
-      Q6_K: [[Q6, Q6.replace("low | (high << 4u)", "low")]],
-      Q3_K: [[Q3, Q3.replace("q | (keep << 2u)", "q")]],
+      Q6_K: [[Q6, "out.q[i] = low;"]],
+      Q3_K: [[Q3, "out.q[i] = q;"]],
     },
   },
   "block-stride": {
