@@ -2,6 +2,9 @@
 import type { Gpu } from "./device.ts";
 import type { Binding } from "./kernels.ts";
 
+/** Whole vec4f, so that kernels may read any tensor as such. */
+const aligned = (bytes: number) => Math.ceil(bytes / 256) * 256;
+
 export class Buffers {
   readonly #gpu: Gpu;
   readonly #cacheBytes: number;
@@ -29,7 +32,7 @@ export class Buffers {
     if (buffer === undefined) {
       buffer = this.#gpu.device.createBuffer({
         label: `cache of ${tap}`,
-        size: this.#cacheBytes,
+        size: aligned(this.#cacheBytes),
         usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
       });
       this.#caches.set(tap, buffer);
@@ -53,7 +56,7 @@ export class Buffers {
     const found = this.#named.get(label);
     if (found !== undefined && found.size >= bytes) return found;
     found?.destroy();
-    const created = this.#gpu.device.createBuffer({ label, size: Math.max(256, Math.ceil(bytes / 256) * 256), usage });
+    const created = this.#gpu.device.createBuffer({ label, size: Math.max(256, aligned(bytes)), usage });
     this.#named.set(label, created);
     return created;
   }

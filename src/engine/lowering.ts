@@ -168,7 +168,7 @@ const LOWER: { readonly [K in OpKind]: Lower<K> } = {
       constants: { HEADS: op.heads, GROUP: op.heads / op.kvHeads, HEAD_DIM: op.headDim, WIDTH: width },
       bindings: { 1: input(inputs, 0), 2: input(inputs, 1), 3: output },
       uniform: attentionStep,
-      grid: () => [Math.ceil((op.heads * op.headDim) / width), tokens, 1],
+      grid: () => [Math.ceil((op.heads * Math.ceil(op.headDim / 4)) / width), tokens, 1],
     },
   ],
 

@@ -88,7 +88,7 @@ export const ATTENTION: readonly FaultKind[] = family(
         edit(
           edit(clean, "attn_scores", ["+ head / GROUP) * HEAD_DIM", "+ head % (HEADS / GROUP)) * HEAD_DIM"]),
           "attn_ctx",
-          ["(head / GROUP) * HEAD_DIM + column", "(head % (HEADS / GROUP)) * HEAD_DIM + column"],
+          ["(head / GROUP) * HEAD_DIM + first_d", "(head % (HEADS / GROUP)) * HEAD_DIM + first_d"],
         ),
     },
     "mask-missing": {
@@ -141,8 +141,8 @@ export const ATTENTION: readonly FaultKind[] = family(
         heads === 1 || headDim === 1 ? "both orders are the same" : null,
       compute: (_site, clean) =>
         edit(clean, "attn_ctx", [
-          "y[token * HEADS * HEAD_DIM + column] = sum;",
-          "y[token * HEADS * HEAD_DIM + (column % HEAD_DIM) * HEADS + head] = sum;",
+          "y[token * HEADS * HEAD_DIM + column] =",
+          "y[token * HEADS * HEAD_DIM + d * HEADS + head] =",
         ]),
     },
   },
