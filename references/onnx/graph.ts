@@ -2,7 +2,7 @@
  * The forward page as an ONNX graph of standard operators (set 23). Every tap is an output under its own name; weights, the past of
  * the KV cache and what depends on positions are inputs, so the graph itself is some kilobytes and serves steps of every length.
  */
-import type { Model } from "../../src/model/model.ts";
+import type { Model, OpModel } from "../../src/model/model.ts";
 import { type Op, type OpKind, type OpOf, Ops } from "../../src/model/ops.ts";
 import { shapeOf } from "../../src/trace/dims.ts";
 import {
@@ -95,9 +95,9 @@ export class OnnxBuilder extends Ops<string> {
   /** Taps whose rows are kept from step to step, with their columns. */
   readonly caches = new Map<string, number>();
   readonly #columns = new Map<string, number>();
-  readonly #model: Model;
+  readonly #model: OpModel;
 
-  constructor(model: Model) {
+  constructor(model: OpModel) {
     super();
     this.#model = model;
   }

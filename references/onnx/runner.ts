@@ -2,17 +2,17 @@
 import { totalmem } from "node:os";
 import type { InferenceSession, Tensor } from "onnxruntime-node";
 import { type GraphNode, recordPlan } from "../../src/model/graph.ts";
-import type { Model } from "../../src/model/model.ts";
+import type { Model, OpModel } from "../../src/model/model.ts";
 import { ropeTable } from "../../src/model/rope.ts";
 import type { Recording } from "../../src/trace/capture.ts";
 import { InputError } from "../../src/trace/errors.ts";
 import { recordFromValues, type TraceRecord } from "../../src/trace/record.ts";
-import { type OnnxGraph, onnxGraph, pastOf, presentOf } from "./graph.ts";
+import { type OnnxGraph, onnxGraph, pastOf, presentOf, type STEP_INPUTS } from "./graph.ts";
 
 type OnnxRuntime = typeof import("onnxruntime-node");
 
 /** The library, loaded when it is first needed: 45 MB. Throws InputError where it has no build for this machine. */
-async function onnxRuntime(): Promise<OnnxRuntime> {
+export async function onnxRuntime(): Promise<OnnxRuntime> {
   try {
     return await import("onnxruntime-node");
   } catch (error) {
@@ -82,7 +82,11 @@ export class OnnxRunner {
     const nodes = this.#model.graph.filter((node) => recording?.wants(node.op.tap));
     const caches = [...this.#graph.caches.keys()];
     const fetches = new Set(["logits", ...nodes.map((node) => node.op.tap), ...caches.map(presentOf)]);
-    const feeds = { ...this.#weights, ...this.#stepInputs(posStart, tokens), ...this.#past(posStart) };
+    const feeds = {
+      ...this.#weights,
+      ...stepInputs(this.#ort.Tensor, this.#model, posStart, tokens),
+      ...this.#past(posStart),
+    };
     const outputs = await this.#session.run(feeds, [...fetches]);
     const values = (name: string): Float32Array => {
       const data = outputs[name]?.data;
@@ -110,23 +114,6 @@ export class OnnxRunner {
     await this.#session.release();
   }
 
-  #stepInputs(posStart: number, tokens: readonly number[]): Record<string, Tensor> {
-    const { Tensor } = this.#ort;
-    const rows = tokens.length;
-    const keys = posStart + rows;
-    const table = ropeTable(this.#model.parameters.rope, posStart, rows);
-    const tableShape = [1, rows, this.#model.parameters.rope.dimensions / 2];
-    const visible = Uint8Array.from({ length: rows * keys }, (_, i) =>
-      Number(i % keys <= posStart + Math.floor(i / keys)),
-    );
-    return {
-      tokens: new Tensor("int64", BigInt64Array.from(tokens, BigInt), [rows]),
-      cos: new Tensor("float32", Float32Array.from(table.cos), tableShape),
-      sin: new Tensor("float32", Float32Array.from(table.sin), tableShape),
-      visible: new Tensor("bool", visible, [rows, keys]),
-    };
-  }
-
   #past(posStart: number): Record<string, Tensor> {
     const past = [...this.#graph.caches].map(([tap, columns]): [string, Tensor] => {
       const rows = this.#present.get(tap)?.subarray(0, posStart * columns) ?? new Float32Array(0);
@@ -134,6 +121,28 @@ export class OnnxRunner {
     });
     return Object.fromEntries(past);
   }
+}
+
+/** What the graph is given of a step, by the names of STEP_INPUTS. */
+export function stepInputs(
+  Tensor: OnnxRuntime["Tensor"],
+  { parameters }: Pick<OpModel, "parameters">,
+  posStart: number,
+  tokens: readonly number[],
+): Record<keyof typeof STEP_INPUTS, Tensor> {
+  const rows = tokens.length;
+  const keys = posStart + rows;
+  const table = ropeTable(parameters.rope, posStart, rows);
+  const tableShape = [1, rows, parameters.rope.dimensions / 2];
+  const visible = Uint8Array.from({ length: rows * keys }, (_, i) =>
+    Number(i % keys <= posStart + Math.floor(i / keys)),
+  );
+  return {
+    tokens: new Tensor("int64", BigInt64Array.from(tokens, BigInt), [rows]),
+    cos: new Tensor("float32", Float32Array.from(table.cos), tableShape),
+    sin: new Tensor("float32", Float32Array.from(table.sin), tableShape),
+    visible: new Tensor("bool", visible, [rows, keys]),
+  };
 }
 
 /** Asking for more than there is gets a process killed without a word. */

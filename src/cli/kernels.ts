@@ -1,6 +1,7 @@
 /** `faultline kernels`: every kernel alone, at many shapes and on hard inputs, held against the f64 oracle. */
 import { existsSync, statSync } from "node:fs";
 import type { Command } from "commander";
+import { Answer } from "../compare/kernels/answer.ts";
 import { againstHistory, historyOf, RISE, readHistory, saveHistory } from "../compare/kernels/baseline.ts";
 import { type KernelCase, KINDS_OF_KERNEL, kernelCases } from "../compare/kernels/cases.ts";
 import { judgeKernel, type KernelJudgement } from "../compare/kernels/judge.ts";
@@ -18,6 +19,7 @@ import { isFailed, kernelsJson, kernelsText } from "../report/kernels.ts";
 import { InputError } from "../trace/errors.ts";
 import { hashOf } from "../trace/sketch.ts";
 import { DIVERGENT } from "./compare.ts";
+import { KernelVoices } from "./kernel-voices.ts";
 import {
   addDeviceOption,
   addGitBisectOption,
@@ -31,6 +33,7 @@ interface Options extends OutputOptions {
   readonly filter?: string;
   readonly device: Exclude<DeviceOption, "oracle">;
   readonly time: boolean;
+  readonly onnx: boolean;
   readonly fault?: string;
   readonly save?: string;
   readonly baseline?: string;
@@ -53,6 +56,7 @@ export function addKernels(program: Command, version: string): void {
     .option("--fault <id>", "plant a bug (faultline faults) in every case that can have it");
   addDeviceOption(command)
     .option("--no-time", "do not time the calls")
+    .option("--no-onnx", "do not ask ONNX Runtime's kernels too")
     .option("--save <file>", "add this run to a history (Arrow), which is made where it is not there")
     .option("--baseline <file>", `hold errors against a history: a rise above ${RISE} times its own is an alarm`)
     .option("--against-kernels <dir>", "another version's WGSL files: bits and times of both, alternately, in this run")
@@ -85,7 +89,7 @@ export function addKernels(program: Command, version: string): void {
 }
 
 async function kernelFacts(options: Options): Promise<Omit<KernelFacts, "baseline">> {
-  const { filter, device, time, fault, quiet, againstKernels, wgsl } = options;
+  const { filter, device, time, onnx, fault, quiet, againstKernels, wgsl } = options;
   const sources = ownSources(options);
   const isNamed = named(filter ?? "");
   const cases = [...kernelCases((id) => isNamed(id) && (options.as === undefined || id.startsWith(`${options.as} `)))];
@@ -101,6 +105,7 @@ async function kernelFacts(options: Options): Promise<Omit<KernelFacts, "baselin
   }
   const changed = againstKernels === undefined ? null : changedKinds(againstKernels, sources);
   const gpu = await Gpu.open(device);
+  const voices = await KernelVoices.open(onnx);
   const bar = progressBar("kernels", "cases", quiet);
   const started = performance.now();
   try {
@@ -116,8 +121,9 @@ async function kernelFacts(options: Options): Promise<Omit<KernelFacts, "baselin
       const run = await runKernel(gpu, pipelines, single, time ? CALLS : 0).catch((error: unknown) => {
         throw wgsl === undefined ? error : misfit(error, wgsl, each);
       });
-      const judgement = judgeKernel(each, run);
-      judgements.push(judgement);
+      const answer = new Answer(each);
+      judgements.push(judgeKernel(each, run, answer));
+      await voices.ask(each, answer, run.values);
       if (changed?.has(each.kind)) {
         const beside = besideOther(gpu, each, run.values, { own: pipelines, other }, timed);
         versions.push(
@@ -130,11 +136,12 @@ async function kernelFacts(options: Options): Promise<Omit<KernelFacts, "baselin
     }
     const otherVersion = againstKernels === undefined ? null : { folder: againstKernels, versions };
     return {
-      ...{ judgements, device: gpu.adapter.description, fault: fault ?? null, otherVersion },
+      ...{ judgements, device: gpu.adapter.description, fault: fault ?? null, otherVersion, onnx: voices },
       elapsedMs: performance.now() - started,
     };
   } finally {
     bar.stop();
+    await voices.close();
     gpu.close();
   }
 }

@@ -2,6 +2,7 @@
 import type { BaselineFacts } from "../compare/kernels/baseline.ts";
 import type { KernelJudgement } from "../compare/kernels/judge.ts";
 import type { PairedRatio } from "../compare/kernels/paired.ts";
+import type { Voice } from "../compare/kernels/witness.ts";
 
 /** A case with another version of its kernel. */
 export interface VersionPair {
@@ -17,6 +18,8 @@ export interface KernelFacts {
   readonly device: string;
   readonly fault: string | null;
   readonly elapsedMs: number;
+  /** What ONNX Runtime says of each case, by its id; `version` is null where it was not asked. */
+  readonly onnx: { readonly version: string | null; readonly voices: ReadonlyMap<string, Voice> };
   /** Null where no history was given. */
   readonly baseline: BaselineFacts | null;
   /** Of the kernels that differ in a folder of another version; null where none was given. */

@@ -4,6 +4,7 @@ import { type KernelJudgement, REASONS } from "../compare/kernels/judge.ts";
 import { colors } from "./colors.ts";
 import type { KernelFacts } from "./kernel-facts.ts";
 import { baselineLines, versionLines } from "./kernel-history.ts";
+import { onnxJson, onnxLines, onnxRow, onnxSchema, onnxTitles, onnxWords, percent } from "./kernel-voices.ts";
 import { seconds, short } from "./numbers.ts";
 import { type Column, table } from "./table.ts";
 
@@ -17,6 +18,8 @@ export const kernelsSchema = z.object({
   verdict: z.enum(["pass", "fail"]),
   device: z.string(),
   fault: z.string().nullable(),
+  /** Of ONNX Runtime; null where it was not asked. */
+  onnx_version: z.string().nullable(),
   cases: z.array(
     z.object({
       id: z.string(),
@@ -34,6 +37,9 @@ export const kernelsSchema = z.object({
       milliseconds: figure,
       gigabytes_per_second: figure,
       gigaflops: figure,
+      onnx: onnxSchema.nullable(),
+      /** Why ONNX Runtime says nothing of this case. */
+      onnx_absent: z.string().nullable(),
     }),
   ),
   baseline: z
@@ -78,11 +84,12 @@ export function kernelsJson({
   fault,
   baseline,
   otherVersion,
+  onnx,
 }: KernelFacts): z.infer<typeof kernelsSchema> {
   return kernelsSchema.parse({
     schema: "faultline.kernels/1",
     verdict: isFailed({ judgements }) ? "fail" : "pass",
-    ...{ device, fault },
+    ...{ device, fault, onnx_version: onnx.version },
     cases: judgements.map(({ case: of, verdict, reasons, ...each }) => ({
       ...{ id: of.id, kernel: of.kind, shape: of.shape, type: of.type, data: of.data, dtype: of.dtype },
       ...{ verdict, reasons: [...reasons] },
@@ -90,6 +97,7 @@ export function kernelsJson({
       ...{ of_likely: finite(each.ofLikely), of_worst: finite(each.ofWorst), milliseconds: each.milliseconds },
       gigabytes_per_second: finite(rate(each.bytes, each.milliseconds)),
       gigaflops: finite(rate(each.operations, each.milliseconds)),
+      ...onnxJson(of, onnx.voices.get(of.id)),
     })),
     baseline:
       baseline === null
@@ -112,20 +120,19 @@ export function kernelsJson({
   });
 }
 
-const COLUMNS: readonly Column[] = [
+const columnsOf = (onnx: KernelFacts["onnx"]): Column[] => [
   { title: "kernel", align: "left" },
   ...["cases", "fail", "suspicious", "NMSE, normal f32", "of likely", "of bound"].map((title) => ({ title })),
   { title: "nearest to its bound", align: "left" },
+  ...onnxTitles(onnx).map((title) => ({ title })),
   ...["largest: ms", "GB/s", "GFLOP/s"].map((title) => ({ title })),
 ];
-
-const percent = (share: number) => (share > 1 ? `${short(share)} x` : `${Number((100 * share).toPrecision(2))} %`);
 
 /** NaN comes first: nothing is worse. */
 const worst = (list: readonly KernelJudgement[], of: (each: KernelJudgement) => number) =>
   list.reduce((a, b) => (of(b) <= of(a) || Number.isNaN(of(a)) ? a : b));
 
-function kernelRow(kind: string, list: readonly KernelJudgement[]): string[] {
+function kernelRow(kind: string, list: readonly KernelJudgement[], onnx: KernelFacts["onnx"]): string[] {
   const count = (verdict: KernelJudgement["verdict"]) => list.filter((each) => each.verdict === verdict).length;
   const plain = list.filter((each) => each.case.data === "normal" && each.case.dtype === "f32");
   const usual = plain.length > 0 ? plain : list;
@@ -141,6 +148,7 @@ function kernelRow(kind: string, list: readonly KernelJudgement[]): string[] {
     percent(worst(list, ({ ofLikely }) => ofLikely).ofLikely),
     percent(nearest.ofWorst),
     nearest.case.id.replace(`${kind} `, ""),
+    ...onnxRow(list, usual, onnx),
     short(milliseconds),
     short(rate(largest.bytes, milliseconds)),
     short(rate(largest.operations, milliseconds)),
@@ -152,7 +160,7 @@ const SHOWN = 12;
 
 /** The whole report for the terminal. Its first line is the verdict. */
 export function kernelsText(facts: KernelFacts): string {
-  const { judgements, device, fault, elapsedMs, baseline } = facts;
+  const { judgements, device, fault, elapsedMs, baseline, onnx } = facts;
   const failed = judgements.filter(({ verdict }) => verdict === "fail");
   const suspicious = judgements.filter(({ verdict }) => verdict === "suspicious").length;
   const kinds = [...new Set(judgements.map((each) => each.case.kind))];
@@ -161,23 +169,27 @@ export function kernelsText(facts: KernelFacts): string {
   const head =
     first === undefined
       ? `${colors.green(colors.bold("pass"))}: ${judgements.length} cases of ${kinds.length} kernels within what f32 arithmetic explains${suspicious > 0 ? `; ${suspicious} suspicious, none proved` : ""}${alarms > 0 ? `; ${alarms} alarm${alarms === 1 ? "" : "s"}: errors rose` : ""}`
-      : `${colors.red(colors.bold("fail"))}: ${failed.length} of ${judgements.length} cases; first: ${reasonText(first)}`;
+      : `${colors.red(colors.bold("fail"))}: ${failed.length} of ${judgements.length} cases; first: ${reasonText(first)}${onnxWords(first, onnx.voices.get(first.case.id))}`;
   return [
     head,
     `${device}; ${seconds(elapsedMs)}${fault === null ? "" : `; planted: ${fault}`}`,
     "",
     table(
-      COLUMNS,
+      columnsOf(onnx),
       kinds.map((kind) =>
         kernelRow(
           kind,
           judgements.filter((each) => each.case.kind === kind),
+          onnx,
         ),
       ),
     ),
+    ...onnxLines(facts),
     ...baselineLines(facts),
     ...versionLines(facts),
-    ...failed.slice(0, SHOWN).map((each) => `${colors.red(">>")} ${reasonText(each)}`),
+    ...failed
+      .slice(0, SHOWN)
+      .map((each) => `${colors.red(">>")} ${reasonText(each)}${onnxWords(each, onnx.voices.get(each.case.id))}`),
     ...(failed.length > SHOWN ? [`and ${failed.length - SHOWN} more`] : []),
     ...(failed.length > 0 ? [""] : []),
   ].join("\n");

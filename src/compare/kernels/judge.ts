@@ -1,10 +1,6 @@
 /** What a kernel gave, held against the f64 oracle on the same inputs: its error, its share of the derived bound, what it touched. */
-import { arithmeticOf, BLOCKS_OF_32 } from "../../oracle/arithmetic.ts";
-import { bounded } from "../../oracle/bounds.ts";
-import { matrix } from "../../oracle/ops.ts";
-import { OracleWeights, oracleContext } from "../../oracle/oracle.ts";
-import { rowsAndColumns, shapeOf } from "../../trace/dims.ts";
 import { ownError } from "../audited-op.ts";
+import { Answer } from "./answer.ts";
 import type { KernelCase } from "./cases.ts";
 
 /** What is known of a run, whoever ran it: a kernel tried between borders. */
@@ -45,20 +41,9 @@ export interface KernelJudgement {
   readonly operations: number;
 }
 
-/** This program's own kernels: their order of sums, their angles. */
-const OWN = { name: "faultline", version: "", settings: { rope_table: "f64", sum_order: BLOCKS_OF_32 } };
-
-export function judgeKernel(of: KernelCase, run: KernelOutput): KernelJudgement {
-  const { model, op, tokens, posStart, inputs, dtype } = of;
-  const keys = posStart + tokens.length;
-  const sizes = model.axes(tokens.length, keys);
-  const matrices = inputs.map((input, i) => {
-    const { rows, columns } = rowsAndColumns(shapeOf(of.inputDims[i] ?? "", sizes));
-    return matrix(rows, columns, Float64Array.from(input));
-  });
-  const context = oracleContext(model, new OracleWeights(model), posStart, tokens);
-  const how = arithmeticOf(dtype, { ...OWN, device: "", dtype });
-  const right = bounded(model, op, matrices, context, how);
+/** Judges a run; `answer` is the case's, where it is at hand. */
+export function judgeKernel(of: KernelCase, run: KernelOutput, { right } = new Answer(of)): KernelJudgement {
+  const { dtype } = of;
   const own = ownError(right, run.values, dtype);
   const reasons: Reason[] = [
     ...(run.border.before + run.border.after > 0 ? ["border" as const] : []),
