@@ -31,13 +31,16 @@ export class KernelVoices {
     }
   }
 
-  /** Asks about a case whose kernel gave `values`. */
-  async ask(of: KernelCase, answer: Answer, values: Float32Array): Promise<void> {
-    const voice =
-      this.#ops === null
-        ? { absent: this.#absent }
-        : { witness: witnessOf(answer, of.dtype, values, await this.#ops.run(of)) };
-    this.voices.set(of.id, voice);
+  /** Asks about a case whose kernel gave `values`; `answer` is the oracle's, null where the case is no op. */
+  async ask(of: KernelCase, answer: Answer | null, values: Float32Array): Promise<void> {
+    this.voices.set(of.id, await this.#voice(of, answer, values));
+  }
+
+  async #voice(of: KernelCase, answer: Answer | null, values: Float32Array): Promise<Voice> {
+    if (this.#ops === null) return { absent: this.#absent };
+    if ("chore" in of || answer === null)
+      return { absent: `${of.kind} is no operator of ONNX; it is held to its definition` };
+    return { witness: witnessOf(answer, of.dtype, values, await this.#ops.run(of)) };
   }
 
   async close(): Promise<void> {

@@ -3,9 +3,10 @@ import { existsSync, statSync } from "node:fs";
 import type { Command } from "commander";
 import { Answer } from "../compare/kernels/answer.ts";
 import { againstHistory, historyOf, RISE, readHistory, saveHistory } from "../compare/kernels/baseline.ts";
-import { type KernelCase, KINDS_OF_KERNEL, kernelCases } from "../compare/kernels/cases.ts";
+import { type KernelCase, type KernelKind, KINDS_OF_KERNEL, kernelCases } from "../compare/kernels/cases.ts";
 import { judgeKernel, type KernelJudgement } from "../compare/kernels/judge.ts";
 import { pairedRatio } from "../compare/kernels/paired.ts";
+import { storeFault } from "../engine/chore.ts";
 import { Gpu } from "../engine/device.ts";
 import { GpuValidationError } from "../engine/errors.ts";
 import type { Fault } from "../engine/faults/fault.ts";
@@ -13,7 +14,6 @@ import { parseFault } from "../engine/faults/parse.ts";
 import { timePairs } from "../engine/kernel-pair.ts";
 import { runKernel } from "../engine/kernel-run.ts";
 import { fromFolder, KERNELS, type KernelName, Pipelines, type SourceOf, sourceText } from "../engine/kernels.ts";
-import type { OpKind } from "../model/ops.ts";
 import type { KernelFacts, VersionPair } from "../report/kernel-facts.ts";
 import { isFailed, kernelsJson, kernelsText } from "../report/kernels.ts";
 import { InputError } from "../trace/errors.ts";
@@ -121,8 +121,8 @@ async function kernelFacts(options: Options): Promise<Omit<KernelFacts, "baselin
       const run = await runKernel(gpu, pipelines, single, time ? CALLS : 0).catch((error: unknown) => {
         throw wgsl === undefined ? error : misfit(error, wgsl, each);
       });
-      const answer = new Answer(each);
-      judgements.push(judgeKernel(each, run, answer));
+      const answer = "chore" in each ? null : new Answer(each);
+      judgements.push(judgeKernel(each, run, answer ?? undefined));
       await voices.ask(each, answer, run.values);
       if (changed?.has(each.kind)) {
         const beside = besideOther(gpu, each, run.values, { own: pipelines, other }, timed);
@@ -151,9 +151,9 @@ const PAIRS = 21;
 /** Chance that any of the cases is called faster or slower and is not. */
 const LEVEL = 0.05;
 
-/** The kernel of a kind of op. */
-const kernelOf = (kind: OpKind): KernelName => (kind === "embed" ? "get_rows" : kind);
-const fileOf = (kind: OpKind) => KERNELS[kernelOf(kind)].file;
+/** The kernel of a kind of case. */
+const kernelOf = (kind: KernelKind): KernelName => (kind === "embed" ? "get_rows" : kind);
+const fileOf = (kind: KernelKind) => KERNELS[kernelOf(kind)].file;
 
 /** The kernels that are tried: this program's own, or with --wgsl a file in the place of one. Throws InputError where that cannot be. */
 function ownSources({ wgsl, as }: Pick<Options, "wgsl" | "as">): SourceOf {
@@ -170,7 +170,7 @@ function ownSources({ wgsl, as }: Pick<Options, "wgsl" | "as">): SourceOf {
 }
 
 /** Kinds of op whose kernel has another source in a folder. Throws InputError where the folder has none of these files. */
-function changedKinds(folder: string, own: SourceOf): Set<OpKind> {
+function changedKinds(folder: string, own: SourceOf): Set<KernelKind> {
   const other = fromFolder(folder);
   if (KINDS_OF_KERNEL.every((kind) => other(kernelOf(kind)) === null)) {
     const files = new Set(KINDS_OF_KERNEL.map(fileOf));
@@ -221,11 +221,18 @@ function named(filter: string): (id: string) => boolean {
   return (id) => words.every((word) => begins(id, word));
 }
 
-/** The fault in a case's op, where it can have it alone. */
-function plant(text: string, { model, op }: KernelCase): { fault: Fault | null; reason?: string } {
+/** The fault in a case, where it can have it alone. */
+function plant(text: string, of: KernelCase): { fault: Fault | null; reason?: string } {
   try {
+    if ("chore" in of) return { fault: storeFault(text, of.chore) };
+    const { model, op } = of;
     const [id = "", parameter] = text.split(":");
-    return { fault: parseFault(`${id}@${op.tap}${parameter === undefined ? "" : `:${parameter}`}`, model) };
+    const fault = parseFault(`${id}@${op.tap}${parameter === undefined ? "" : `:${parameter}`}`, model);
+    if (fault.kind.compute !== undefined) return { fault };
+    return {
+      fault: null,
+      reason: `${fault.text}: needs other ops than ${op.tap}; plant it in a whole run with 'faultline trace'`,
+    };
   } catch (error) {
     if (error instanceof InputError) return { fault: null, reason: error.message };
     throw error;

@@ -1,7 +1,7 @@
 /** Two versions of a kernel timed in one run, alternately: what else the machine does meets both. */
 import type { Gpu } from "./device.ts";
+import { labelOf, prepareKernel, type SingleKernel } from "./kernel-run.ts";
 import type { Pipelines } from "./kernels.ts";
-import { prepareSingleOp, type SingleOp } from "./single-op.ts";
 
 /** Milliseconds of one call, in the order in which they were taken. */
 export interface PairedTimes {
@@ -16,19 +16,19 @@ const MOST_CALLS = 200;
 /** Times `pairs` pairs of submissions, each version first in turn. Throws DeviceError. */
 export async function timePairs(
   gpu: Gpu,
-  single: SingleOp,
+  single: SingleKernel,
   versions: { readonly own: Pipelines; readonly other: Pipelines },
   pairs: number,
 ): Promise<PairedTimes> {
-  const own = await prepareSingleOp(gpu, single, versions.own, 0);
-  const other = await prepareSingleOp(gpu, single, versions.other, 0);
+  const own = await prepareKernel(gpu, single, versions.own, 0);
+  const other = await prepareKernel(gpu, single, versions.other, 0);
   const timed = async (prepared: typeof own, calls: number) => {
     const started = performance.now();
     await prepared.submit(calls);
     return (performance.now() - started) / calls;
   };
   try {
-    return await gpu.guarded(single.op.tap, async () => {
+    return await gpu.guarded(labelOf(single), async () => {
       await timed(other, 1);
       const once = await timed(own, 2);
       const calls = Math.max(1, Math.min(MOST_CALLS, Math.round(SUBMISSION_MS / once)));

@@ -8,9 +8,10 @@ import { Buffers } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
 import type { Fault } from "./faults/fault.ts";
 import { Site } from "./faults/site.ts";
-import { type Binding, bindGroup, Pipelines } from "./kernels.ts";
+import { type Binding, Pipelines } from "./kernels.ts";
 import { type Dispatch, type LoweringContext, lower, roundHalf } from "./lowering.ts";
 import type { PlannedOp } from "./plan.ts";
+import { borderedOutput, type PreparedKernel, prepareDispatches } from "./prepared.ts";
 import { GpuWeights } from "./weights.ts";
 
 export interface SingleOp {
@@ -39,28 +40,13 @@ export async function runSingleOp(gpu: Gpu, single: SingleOp): Promise<Float32Ar
   }
 }
 
-/** An op with its inputs on the GPU. */
-export interface PreparedOp {
-  /** Bytes of the output, without the borders. */
-  readonly bytes: number;
-  /** The output between `border` bytes before and after it; the kernel may reach those after it. */
-  readonly output: GPUBuffer;
-  /** Runs it `times` times, one after the other in one submission. */
-  submit(times?: number): Promise<void>;
-  /** The output, once all that was submitted is done. */
-  read(): Promise<Float32Array>;
-  /** The whole buffer, borders included. */
-  readAll(): Promise<Float32Array>;
-  close(): void;
-}
-
 /** Uploads and compiles; `border`: bytes of the output's buffer before and after it, a multiple of 256. */
 export async function prepareSingleOp(
   gpu: Gpu,
   single: SingleOp,
   pipelines: Pipelines,
   border: number,
-): Promise<PreparedOp> {
+): Promise<PreparedKernel> {
   const { model, op, tokens, posStart, inputs, dtype } = single;
   const keys = posStart + tokens.length;
   const weights = await GpuWeights.load(gpu, model.file, op.weights);
@@ -74,57 +60,20 @@ export async function prepareSingleOp(
     sines: buffers.upload("rope.sin", Float32Array.from(sin)),
   };
   const bytes = 4 * elementsOf(shapeOf(op.dims, model.axes(tokens.length, keys)));
-  const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
-  const buffer = buffers.named("output", border + bytes + border, usage);
-  const output = border === 0 ? { buffer } : { buffer, offset: border };
+  const { buffer, binding: output } = borderedOutput(buffers, bytes, border);
   const sources = inputs.map((input, i) => buffers.upload(`input ${i}`, Float32Array.from(input)));
   const clean = lower(op, sources, output, context);
   const dispatches = [...planted(single, clean, { buffers, context, output, sources }, bytes)];
   if (dtype === "f16") dispatches.push(roundHalf(output, bytes / 4, gpu.width));
   const step = { tokens: tokens.length, posStart, keys };
-  const ready: { pipeline: GPUComputePipeline; group: GPUBindGroup; groups: readonly [number, number, number] }[] = [];
-  for (const { kernel, constants, edits, bindings, uniform, grid } of dispatches) {
-    const groups = grid(step);
-    if (groups[0] === 0) continue;
-    const pipeline = await pipelines.get(kernel, constants, edits);
-    const words = uniform === null ? {} : { 0: { buffer: buffers.uniform(uniform(step)) } };
-    ready.push({ pipeline, group: bindGroup(gpu, pipeline, { ...words, ...bindings }), groups });
-  }
-  return {
-    bytes,
-    output: buffer,
-    submit: async (times = 1) => {
-      const encoder = gpu.device.createCommandEncoder();
-      for (let i = 0; i < times; i++) {
-        for (const { pipeline, group, groups } of ready) {
-          const pass = encoder.beginComputePass();
-          pass.setPipeline(pipeline);
-          pass.setBindGroup(0, group);
-          pass.dispatchWorkgroups(...groups);
-          pass.end();
-        }
-      }
-      gpu.device.queue.submit([encoder.finish()]);
-      await gpu.finished();
-    },
-    read: () => readBuffer(gpu, buffers, buffer, border, bytes),
-    readAll: () => readBuffer(gpu, buffers, buffer, 0, buffer.size),
+  return prepareDispatches(gpu, pipelines, dispatches, step, {
+    buffers,
+    output: { buffer, border, bytes, written: { first: 0, count: bytes / 4 }, initial: null },
     close: () => {
       buffers.close();
       weights.close();
     },
-  };
-}
-
-/** A range of a buffer as floats, their bits as they stand. */
-async function readBuffer(gpu: Gpu, buffers: Buffers, buffer: GPUBuffer, offset: number, bytes: number) {
-  const staging = buffers.named("staging", bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
-  const encoder = gpu.device.createCommandEncoder();
-  encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes);
-  gpu.device.queue.submit([encoder.finish()]);
-  const values = new Float32Array(await gpu.mapped(staging, bytes)).slice();
-  staging.unmap();
-  return values;
+  });
 }
 
 interface Surroundings {

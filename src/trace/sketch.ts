@@ -5,7 +5,8 @@
  */
 
 export const SKETCH_SIZE = 16;
-const SKETCH_SEED = 0x243f6a88;
+/** Bit j of fmix32(c ^ seed) is the sign of column c in projection j. */
+export const SKETCH_SIGN_SEED = 0x243f6a88;
 const HASH_SEED_LOW = 0x13198a2e;
 const HASH_SEED_HIGH = 0x03707344;
 
@@ -23,7 +24,7 @@ export function fmix32(value: number): number {
  */
 export function sketchOf(values: Float32Array, rows: number, columns: number): Float32Array {
   const signs = new Uint32Array(columns);
-  for (let c = 0; c < columns; c++) signs[c] = fmix32(c ^ SKETCH_SEED);
+  for (let c = 0; c < columns; c++) signs[c] = fmix32(c ^ SKETCH_SIGN_SEED);
   const sketch = new Float32Array(rows * SKETCH_SIZE);
   const sums = new Float64Array(SKETCH_SIZE);
   for (let r = 0; r < rows; r++) {

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { OnnxOps } from "../../references/onnx/single.ts";
 import { Answer } from "../../src/compare/kernels/answer.ts";
-import { type KernelCase, kernelCases } from "../../src/compare/kernels/cases.ts";
+import { type OpKernelCase, opCases } from "../../src/compare/kernels/cases.ts";
 import { type Voice, witnessOf } from "../../src/compare/kernels/witness.ts";
 import { onnxLines, onnxWords } from "../../src/report/kernel-voices.ts";
 
@@ -12,8 +12,8 @@ beforeAll(async () => {
 });
 afterAll(() => ops.close());
 
-const caseOf = (id: string): KernelCase => {
-  const [found] = [...kernelCases((each) => each === id)];
+const caseOf = (id: string): OpKernelCase => {
+  const [found] = [...opCases((each) => each === id)];
   if (found === undefined) throw new Error(`no case ${id}`);
   return found;
 };
@@ -21,7 +21,7 @@ const caseOf = (id: string): KernelCase => {
 it("ONNX Runtime is within the bound of the oracle in every case", async () => {
   const objections: string[] = [];
   let count = 0;
-  for (const each of kernelCases()) {
+  for (const each of opCases()) {
     const said = await ops.run(each);
     const { objection } = witnessOf(new Answer(each), each.dtype, said, said);
     if (objection !== null) objections.push(`${each.id}: ${JSON.stringify(objection)}`);

@@ -5,7 +5,7 @@ import { alternative, bounded } from "../../oracle/bounds.ts";
 import { type Matrix, matrix, type OracleContext } from "../../oracle/ops.ts";
 import { OracleWeights, oracleContext } from "../../oracle/oracle.ts";
 import { rowsAndColumns, shapeOf } from "../../trace/dims.ts";
-import type { KernelCase } from "./cases.ts";
+import type { OpKernelCase } from "./cases.ts";
 
 /** This program's kernels: their order of sums, their angles. */
 const OWN = { rope_table: "f64", sum_order: BLOCKS_OF_32 };
@@ -13,13 +13,13 @@ const OWN = { rope_table: "f64", sum_order: BLOCKS_OF_32 };
 const ANY_ORDER = { rope_table: "f64" };
 
 export class Answer {
-  readonly #of: KernelCase;
+  readonly #of: OpKernelCase;
   readonly #inputs: readonly Matrix[];
   readonly #context: OracleContext;
   /** Within the bounds of this program's order of sums. */
   readonly right: Bounded;
 
-  constructor(of: KernelCase) {
+  constructor(of: OpKernelCase) {
     const { model, tokens, posStart } = of;
     const sizes = model.axes(tokens.length, posStart + tokens.length);
     this.#of = of;

@@ -1,16 +1,18 @@
-/** One op on made-up inputs and weights: what a kernel is asked to compute. Nothing runs here. */
+/** What kernels are asked to compute: one op on made-up inputs and weights, or a chore of a pass. Nothing runs here. */
 import { BLOCK_TYPES, type BlockType, decodeBlocks } from "../../model/blocks.ts";
+import type { ChoreKind } from "../../model/chores.ts";
 import type { TensorInfo, WeightFile } from "../../model/gguf.ts";
 import { axisSizes, type LlamaParameters } from "../../model/llama-parameters.ts";
 import type { OpModel } from "../../model/model.ts";
 import type { Op, OpKind } from "../../model/ops.ts";
 import { elementsOf, shapeOf } from "../../trace/dims.ts";
 import { randomBlocks } from "./blocks.ts";
+import { CHORE_KINDS, type ChoreCase, choreCases, seedOf } from "./chores.ts";
 import { DATA, DATA_NAMES, type DataName } from "./data.ts";
 import { normals, uniform } from "./random.ts";
 import { type KernelShape, shapesOf } from "./shapes.ts";
 
-export interface KernelCase {
+export interface OpKernelCase {
   /** `linear 5x33x17 Q4_0 normal f32`: the same in every run, what a baseline goes by. */
   readonly id: string;
   readonly kind: OpKind;
@@ -28,6 +30,9 @@ export interface KernelCase {
   readonly inputs: readonly Float32Array<ArrayBuffer>[];
   readonly inputDims: readonly string[];
 }
+
+/** What a kernel is asked: to compute an op, or what a pass does beside its ops. */
+export type KernelCase = OpKernelCase | ChoreCase;
 
 /** What an op of each kind looks like: its tap, dims, attributes, and the dims of its inputs, cached ones by key. */
 interface Kind {
@@ -101,14 +106,22 @@ const KINDS: Readonly<Record<OpKind, Kind>> = {
     ...{ inputs: ["token embd", "token embd"], weights: [], name: wide },
   },
 };
-export const KINDS_OF_KERNEL = Object.keys(KINDS) as OpKind[];
+const OP_KINDS = Object.keys(KINDS) as OpKind[];
+export type KernelKind = OpKind | ChoreKind;
+export const KINDS_OF_KERNEL: readonly KernelKind[] = [...OP_KINDS, ...CHORE_KINDS];
 
 /** Rows of the table of embeddings. */
 const VOCAB = 67;
 
-/** Every case, in a fixed order. Block types are tried at the shapes that their blocks divide, odd data with weights in F32. */
+/** Every case, in a fixed order. */
 export function* kernelCases(wants: (id: string) => boolean = () => true): Generator<KernelCase> {
-  for (const kind of KINDS_OF_KERNEL) {
+  yield* opCases(wants);
+  yield* choreCases(wants);
+}
+
+/** Those of ops. Block types are tried at the shapes that their blocks divide, odd data with weights in F32. */
+export function* opCases(wants: (id: string) => boolean = () => true): Generator<OpKernelCase> {
+  for (const kind of OP_KINDS) {
     for (const shape of shapesOf(kind)) {
       for (const type of typesOf(kind, shape)) {
         for (const data of dataOf(kind, type)) {
@@ -142,8 +155,8 @@ function kernelCase(
   type: string | null,
   data: DataName,
   dtype: "f32" | "f16",
-): KernelCase {
-  const seed = [...id].reduce((hash, character) => (Math.imul(hash, 31) + (character.codePointAt(0) ?? 0)) >>> 0, 7);
+): OpKernelCase {
+  const seed = seedOf(id);
   const row = KINDS[kind];
   const op = row.op(shape);
   const parameters = parametersOf(shape);

@@ -1,7 +1,8 @@
 /** What a kernel gave, held against the f64 oracle on the same inputs: its error, its share of the derived bound, what it touched. */
 import { ownError } from "../audited-op.ts";
 import { Answer } from "./answer.ts";
-import type { KernelCase } from "./cases.ts";
+import type { KernelCase, OpKernelCase } from "./cases.ts";
+import { type ChoreFindings, choreFindings } from "./judge-chore.ts";
 
 /** What is known of a run, whoever ran it: a kernel tried between borders. */
 export interface KernelOutput {
@@ -17,6 +18,7 @@ export const REASONS = {
   border: "writes outside its output",
   unwritten: "leaves elements unwritten",
   unstable: "gives other bits the second time",
+  bits: "gives other bits than it must",
   "non-finite": "makes NaN or Inf of finite numbers",
   absorbed: "makes finite numbers of NaN or Inf",
   bound: "is further off than any right computation",
@@ -42,25 +44,32 @@ export interface KernelJudgement {
 }
 
 /** Judges a run; `answer` is the case's, where it is at hand. */
-export function judgeKernel(of: KernelCase, run: KernelOutput, { right } = new Answer(of)): KernelJudgement {
-  const { dtype } = of;
-  const own = ownError(right, run.values, dtype);
+export function judgeKernel(of: KernelCase, run: KernelOutput, answer?: Answer): KernelJudgement {
+  if ("chore" in of) return judged(of, run, choreFindings(of.chore, run.values));
+  const { right } = answer ?? new Answer(of);
+  const [bytes, operations] = [bytesOf(of, run.values.length), operationsOf(of, run.values.length)];
+  return judged(of, run, { right, actual: run.values, wrongWords: 0, reserved: 0, bytes, operations });
+}
+
+function judged(of: KernelCase, run: KernelOutput, found: ChoreFindings): KernelJudgement {
+  const { right, actual, wrongWords, reserved, bytes, operations } = found;
+  const own = ownError(right, actual, of.dtype);
   const reasons: Reason[] = [
     ...(run.border.before + run.border.after > 0 ? ["border" as const] : []),
-    ...(run.unwritten > 0 ? ["unwritten" as const] : []),
+    ...(run.unwritten > reserved ? ["unwritten" as const] : []),
     ...(run.unstable > 0 ? ["unstable" as const] : []),
+    ...(wrongWords > 0 ? ["bits" as const] : []),
     ...(own.nonFinite.unexplained > 0 ? ["non-finite" as const] : []),
     ...(own.nonFinite.absorbed > 0 ? ["absorbed" as const] : []),
     ...(own.worstShare > 1 ? ["bound" as const] : []),
     ...(own.verdict === "likely" && own.worstShare <= 1 ? ["pattern" as const] : []),
   ];
   return {
-    case: { id: of.id, kind: of.kind, shape: of.shape, type: of.type, data: of.data, dtype },
+    case: { id: of.id, kind: of.kind, shape: of.shape, type: of.type, data: of.data, dtype: of.dtype },
     verdict: reasons.length > 0 ? "fail" : own.verdict === "suspicious" ? "suspicious" : "pass",
     reasons,
-    ...{ nmse: own.relL2 ** 2, worstRowNmse: worstRow(right.expected, run.values, right.columns) },
-    ...{ ofLikely: own.likelyShare, ofWorst: own.worstShare, milliseconds: run.milliseconds },
-    ...{ bytes: bytesOf(of, run.values.length), operations: operationsOf(of, run.values.length) },
+    ...{ nmse: own.relL2 ** 2, worstRowNmse: worstRow(right.expected, actual, right.columns) },
+    ...{ ofLikely: own.likelyShare, ofWorst: own.worstShare, milliseconds: run.milliseconds, bytes, operations },
   };
 }
 
@@ -81,7 +90,7 @@ function worstRow(expected: Float64Array, actual: Float32Array, columns: number)
   return worst === 0 ? 0 : (worst * rows) / all;
 }
 
-function bytesOf({ model, op, inputs, tokens }: KernelCase, outputs: number): number {
+function bytesOf({ model, op, inputs, tokens }: OpKernelCase, outputs: number): number {
   const read = inputs.reduce((sum, input) => sum + input.byteLength, 0);
   const weights = op.weights.map((name) => model.file.tensor(name));
   // Of a table only the rows asked for are read.
@@ -93,7 +102,7 @@ function bytesOf({ model, op, inputs, tokens }: KernelCase, outputs: number): nu
 }
 
 /** Multiplications and additions of sums twice their length; elementwise ops by what they take for an element. */
-function operationsOf({ op, model }: KernelCase, outputs: number): number {
+function operationsOf({ op, model }: OpKernelCase, outputs: number): number {
   switch (op.kind) {
     case "embed":
       return 0;

@@ -2,7 +2,7 @@
 import { layerOfTap, nameInLayer } from "../../trace/taps.ts";
 import type { Dispatch } from "../lowering.ts";
 import { type FaultKind, family } from "./fault.ts";
-import { edit, inDecoding, type Site } from "./site.ts";
+import { edit, inDecoding, type StoreSite } from "./site.ts";
 
 /** The same store, `by` slots further on; rows that would fall off the cache's end are left out. */
 function shifted(store: Dispatch, by: number): readonly Dispatch[] {
@@ -18,7 +18,7 @@ function shifted(store: Dispatch, by: number): readonly Dispatch[] {
 }
 
 /** Each step's last row goes to the slot after it, where the next step finds it instead of its own. */
-function oneStepLate(site: Site, store: Dispatch): readonly Dispatch[] {
+function oneStepLate(site: StoreSite, store: Dispatch): readonly Dispatch[] {
   const last: Dispatch = {
     ...store,
     uniform: ({ tokens, posStart }) => [tokens, posStart + tokens],

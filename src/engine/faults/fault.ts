@@ -4,7 +4,7 @@ import type { Op, OpKind } from "../../model/ops.ts";
 import type { Tokenizer } from "../../model/tokenizer.ts";
 import type { Edit } from "../kernels.ts";
 import type { Dispatch } from "../lowering.ts";
-import type { Site } from "./site.ts";
+import type { Site, StoreSite } from "./site.ts";
 
 /** A number that a fault takes after a colon. */
 export interface FaultParameter {
@@ -36,7 +36,7 @@ export interface FaultKind {
   /** The dispatches of the op with the fault, given the clean ones. */
   readonly compute?: (site: Site, clean: readonly Dispatch[], parameter: number) => readonly Dispatch[];
   /** The dispatches that put rows into the cache which the op reads. `site` is the producer of those rows. */
-  readonly store?: (site: Site, clean: Dispatch) => readonly Dispatch[];
+  readonly store?: (site: StoreSite, clean: Dispatch) => readonly Dispatch[];
   /** The token sequence with the fault; where it would change nothing, why. */
   readonly tokens?: (tokens: readonly number[], tokenizer: TokenFaultTokenizer) => readonly number[] | string;
 }

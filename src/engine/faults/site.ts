@@ -148,6 +148,9 @@ export class Site {
   }
 }
 
+/** What a fault of the store may use. */
+export type StoreSite = Pick<Site, "tokens" | "input">;
+
 /** Dispatches whose kernel's source is edited. */
 export function edit(dispatches: readonly Dispatch[], kernel: KernelName, ...edits: Edit[]): readonly Dispatch[] {
   return dispatches.map((dispatch) =>
@@ -159,7 +162,11 @@ export function edit(dispatches: readonly Dispatch[], kernel: KernelName, ...edi
 export const isDecoding = ({ tokens, posStart }: StepShape) => tokens === 1 && posStart > 0;
 
 /** `clean` in the prefill, `faulty` in decode steps. */
-export function inDecoding(site: Site, clean: readonly Dispatch[], faulty: readonly Dispatch[]): readonly Dispatch[] {
+export function inDecoding(
+  site: StoreSite,
+  clean: readonly Dispatch[],
+  faulty: readonly Dispatch[],
+): readonly Dispatch[] {
   if (site.tokens > 1) return clean;
   const only = (decoding: boolean) => (dispatch: Dispatch) => ({
     ...dispatch,
