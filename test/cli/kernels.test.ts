@@ -56,7 +56,8 @@ describe("a kernel's history", () => {
       [["--save", trace], /embedded\.arrow: .*give a file that 'faultline kernels --save' wrote/],
       [["--save", join(folder, "new.arrow"), "--fault", "norm.eps"], /a run with a planted bug is no history/],
       [["--filter", "conv2d"], /--filter 'conv2d': no case has these words/],
-      [["--fault", "kv.stale"], /needs other ops than blk\.0\.attn_scores/],
+      [["--fault", "kv.k-unrotated"], /kv\.k-unrotated: needs a whole run/],
+      [["--filter", "attn", "--fault", "kv.stale"], /needs other ops than blk\.0\.attn_scores/],
       [["--device", "oracle"], /Allowed choices are auto, hardware, software/],
     ] as const) {
       expectRefused(["kernels", ...args], words);
@@ -156,6 +157,53 @@ describe("another version of the kernels", () => {
     );
     expectRefused([...run, folder], /has none of weight_blocks\.wgsl, rms_norm\.wgsl/);
   });
+});
+
+describe("kernels that are no op's", () => {
+  it("are tried, planted with faults, saved and held against other versions as the others are", () => {
+    const file = join(folder, "chores.arrow");
+    const words = ["--filter", "kv_store 1x192"];
+    const clean = tried(...words, "--save", file);
+    expect([clean.status, clean.cases.length]).toEqual([0, 8]);
+    expect(tried(...words, "--baseline", file).baseline).toMatchObject({ compared: 8, alarms: [] });
+    const late = tried(...words, "--fault", "kv.slot-plus-one");
+    expect([late.status, late.cases.every(({ reasons }) => reasons.includes("border"))]).toEqual([1, true]);
+
+    const dir = join(folder, "rounding");
+    mkdirSync(dir);
+    writeFileSync(join(dir, "round_half.wgsl"), source("round_half.wgsl").replace("+ 0xfffu +", "+ 0x1000u + 0u *"));
+    const { other_version, verdict } = tried("--filter", "round_half 257", "--against-kernels", dir);
+    expect(verdict).toBe("pass");
+    expect(other_version?.cases).toHaveLength(8);
+    const mixed = other_version?.cases.find(({ id }) => id === "round_half 257 edges f32");
+    expect(mixed).toMatchObject({ verdict: "fail", same_bits: false });
+
+    const mine = join(folder, "store.wgsl");
+    writeFileSync(mine, source("kv_store.wgsl"));
+    expect(tried("--wgsl", mine, "--as", "kv_store", "--filter", "5x33").cases).toHaveLength(8);
+  }, 120_000);
+});
+
+describe("ONNX Runtime beside the kernels", () => {
+  it("says for each case what it gave, or why it says nothing", () => {
+    const { onnx_version, cases } = tried("--filter", "5x33");
+    expect(onnx_version).toMatch(/^\d+\.\d+/);
+    for (const { kernel, onnx, onnx_absent } of cases) {
+      const isOp = !["kv_store", "round_half", "row_statistics"].includes(kernel);
+      expect([onnx?.agrees_with_oracle ?? null, onnx_absent === null]).toEqual([isOp ? true : null, isOp]);
+    }
+    expect(new Set(cases.map(({ kernel }) => kernel)).size).toBeGreaterThan(5);
+    const without = tried("--filter", "add 5x33", "--no-onnx");
+    expect([without.onnx_version, without.cases[0]?.onnx]).toEqual([null, null]);
+    expect(without.cases.every(({ onnx_absent }) => onnx_absent === "--no-onnx")).toBe(true);
+  }, 60_000);
+
+  it("speaks against a kernel that the oracle finds wrong", () => {
+    const { status, stdout } = faultline(
+      ...["kernels", "--quiet", "--no-time", "--filter", "swiglu 5x33 normal f32", "--fault", "act.gelu-tanh"],
+    );
+    expect([status, stdout]).toEqual([1, expect.stringMatching(/ONNX Runtime agrees with the oracle against it/)]);
+  }, 60_000);
 });
 
 describe("a kernel of one's own", () => {
