@@ -1,134 +1,116 @@
 /**
- * Measures the engine on SmolLM2-135M and prints Markdown: whole traces in processes of their own (time, memory), and the cost of
- * each capture level in one process, alternating. Run it on an idle machine: npm run bench
+ * The benchmarks, as Markdown: npm run bench -- [--only peers,overhead,whole,compare,startup] [--rounds 5] [--models smollm2,embedded:Q4_K]
+ * [--peers llamacpp-vulkan,...] [--device auto|hardware|software] [--prompt 32] [--steps 16] [--traces A,B]. docs/benchmarks.md says
+ * what is measured and how. Take figures that are to be kept on an idle machine.
  */
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, statSync } from "node:fs";
-import { homedir, tmpdir } from "node:os";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Gpu } from "../src/engine/device.ts";
-import { Executor } from "../src/engine/executor.ts";
-import { argmax } from "../src/engine/sampler.ts";
-import { GpuWeights } from "../src/engine/weights.ts";
-import { openModel } from "../src/model/model.ts";
-import { CAPTURE_LEVELS, type CaptureLevel } from "../src/trace/capture.ts";
-import { Trace } from "../src/trace/reader.ts";
+import { parseArgs } from "node:util";
+import { DEVICE_KINDS, type DeviceKind } from "../src/engine/device.ts";
+import { InputError } from "../src/trace/errors.ts";
+import { comparePage } from "./bench/compare.ts";
+import { type Contender, PEERS } from "./bench/contenders.ts";
+import { overheadTable, peersTable, runContest } from "./bench/contest.ts";
+import { machineLines } from "./bench/machine.ts";
+import { startupPage } from "./bench/startup.ts";
+import { type Subject, subjectOf } from "./bench/subjects.ts";
+import { wholePage } from "./bench/whole-traces.ts";
 
-const root = join(import.meta.dirname, "..");
-const cache = process.env.FAULTLINE_CACHE ?? join(homedir(), ".cache", "faultline");
-const model = process.argv[2] ?? join(cache, "smollm2/SmolLM2-135M-Instruct.Q4_1.gguf");
-const folder = mkdtempSync(join(tmpdir(), "faultline-bench-"));
-/** 32 tokens of a chat, as any would do. */
-const PROMPT = Array.from({ length: 32 }, (_, i) => ((i * 7919) % 40000) + 20);
-const STEPS = 16;
-const ROUNDS = 5;
+const SECTIONS = ["peers", "overhead", "whole", "compare", "startup"] as const;
+const text = (fallback: string) => ({ type: "string", default: fallback }) as const;
+const { values } = parseArgs({
+  options: {
+    only: text(SECTIONS.join(",")),
+    rounds: text("5"),
+    models: text("smollm2"),
+    peers: text(Object.keys(PEERS).join(",")),
+    device: text("auto"),
+    prompt: text("32"),
+    steps: text("16"),
+    traces: { type: "string" },
+  },
+});
 
-interface Summary {
-  readonly elapsed_ms: number;
-  readonly peak_rss_bytes: number;
-  readonly records: number;
+const listed = (list: string) => list.split(",").filter((each) => each !== "");
+/** Those of a list; throws InputError for one that is not among them. */
+function chosen<T extends string>(option: string, list: string, among: readonly T[]): T[] {
+  return listed(list).map((name) => {
+    const found = among.find((each) => each === name);
+    if (found === undefined) throw new InputError(`--${option} ${name}: there are ${among.join(", ")}`);
+    return found;
+  });
+}
+function count(option: "rounds" | "prompt" | "steps"): number {
+  const value = Number(values[option]);
+  if (Number.isInteger(value) && value > 0) return value;
+  throw new InputError(`--${option} ${values[option]}: give a whole number from 1 on`);
 }
 
-/** One `faultline trace` in a process of its own; the wall time includes the start of the program. */
-function traceProcess(
-  level: CaptureLevel,
-  steps: number,
-  output: string,
-  env: NodeJS.ProcessEnv = {},
-): Summary & { wallMs: number } {
-  const started = performance.now();
-  const args = ["dist/src/cli/main.js", "trace", model, "--tokens", PROMPT.join(","), "-n", String(steps)];
-  const { stdout, status, stderr } = spawnSync(
-    process.execPath,
-    [...args, "--capture", level, "-o", output, "--json"],
-    {
-      cwd: root,
-      encoding: "utf8",
-      env: { ...process.env, ...env },
-    },
-  );
-  if (status !== 0) throw new Error(stderr);
-  return { ...(JSON.parse(stdout) as Summary), wallMs: performance.now() - started };
+const say = (...lines: readonly string[]) => console.log(`${lines.join("\n")}\n`);
+
+interface Plan {
+  readonly sections: readonly (typeof SECTIONS)[number][];
+  readonly device: DeviceKind;
+  readonly rounds: number;
+  readonly peers: readonly Contender[];
+  readonly sizes: { readonly prompt: number; readonly steps: number };
 }
 
-const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
-const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
-const median = (values: readonly number[]) =>
-  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
-
-function wholeTraces(): void {
-  console.log("| capture | decode steps | shader cache | wall time | peak RSS | file |\n|---|---|---|---|---|---|");
-  const row = (level: CaptureLevel, steps: number, cold: boolean) => {
-    const output = join(folder, "bench.arrow");
-    const env = cold ? { MESA_SHADER_CACHE_DISABLE: "true" } : {};
-    const { wallMs, peak_rss_bytes } = traceProcess(level, steps, output, env);
-    console.log(
-      `| ${level} | ${steps} | ${cold ? "cold" : "warm"} | ${seconds(wallMs)} | ${mebibytes(peak_rss_bytes)} | ${mebibytes(statSync(output).size)} |`,
-    );
+/** Throws InputError where an option is not one. */
+function readPlan(): Plan {
+  const [device = "auto"] = chosen("device", values.device, DEVICE_KINDS);
+  return {
+    sections: chosen("only", values.only, SECTIONS),
+    device,
+    rounds: count("rounds"),
+    peers: chosen("peers", values.peers, Object.keys(PEERS)).flatMap((name) => PEERS[name] ?? []),
+    sizes: { prompt: count("prompt"), steps: count("steps") },
   };
-  row("sketch", STEPS, true);
-  for (const level of CAPTURE_LEVELS) for (const steps of [STEPS, 128]) row(level, steps, false);
 }
 
-async function determinism(): Promise<void> {
-  const traces = new Set<string>();
-  for (let i = 0; i < 10; i++) {
-    const output = join(folder, "same.arrow");
-    traceProcess("stats", 2, output);
-    const trace = await Trace.open(output);
-    traces.add(trace.records.map((record) => record.hash.toString(16)).join(" "));
-    await trace.close();
+async function measureModel({ title, work }: Subject, plan: Plan, folder: string): Promise<void> {
+  const { device, rounds } = plan;
+  const [beside, overhead] = [plan.sections.includes("peers"), plan.sections.includes("overhead")];
+  if (beside || overhead) {
+    const contest = await runContest({ work, device, rounds, peers: beside ? plan.peers : [] });
+    say(`## ${title}`, "", `Medians of ${rounds} alternating rounds; ratios paired within a round, with their range.`);
+    if (beside) say("### Beside other engines", "", peersTable(contest, work));
+    if (overhead) say("### What tracing costs", "", overheadTable(contest, work));
   }
-  console.log(
-    `\nTen runs in ten processes: ${traces.size === 1 ? "all hashes equal" : `${traces.size} different traces`}.`,
-  );
+  if (plan.sections.includes("whole")) {
+    say(`### Whole traces of ${title}`, "", await wholePage({ work, device, folder }));
+  }
 }
 
-/** Prefill and decode of one run, in milliseconds. */
-async function timeRun(executor: Executor, level: CaptureLevel | null): Promise<{ prefill: number; decode: number }> {
-  const recording = level === null ? undefined : { level, wants: () => true };
-  const started = performance.now();
-  let outcome = await executor.step(0, PROMPT, recording);
-  if (recording) for (const _ of outcome.records(0));
-  const prefilled = performance.now();
-  for (let i = 0; i < STEPS; i++) {
-    outcome = await executor.step(PROMPT.length + i, [argmax(outcome.logits)], recording);
-    if (recording) for (const _ of outcome.records(i + 1));
+async function bench(plan: Plan, folder: string): Promise<void> {
+  const { sections, rounds, device } = plan;
+  say(...(await machineLines(device)));
+  for (const spec of listed(values.models)) {
+    try {
+      await measureModel(await subjectOf(spec, plan.sizes, folder), plan, folder);
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      say(`Not measured: ${error.message}`);
+    }
   }
-  return { prefill: prefilled - started, decode: (performance.now() - prefilled) / STEPS };
+  if (sections.includes("compare")) {
+    const [expected, actual] = listed(values.traces ?? "");
+    const traces = expected !== undefined && actual !== undefined ? { traces: [expected, actual] as const } : {};
+    say("## Comparing two full traces", "", await comparePage({ ...traces, rounds, device, folder }));
+  }
+  if (sections.includes("startup")) {
+    say("## From a command to its answer", "", startupPage({ rounds, device, folder }));
+  }
 }
 
-async function captureCost(): Promise<void> {
-  const gpu = await Gpu.open();
-  const loaded = await openModel(model);
-  const weights = await GpuWeights.load(gpu, loaded.file, loaded.weights.keys());
-  const executor = new Executor(gpu, loaded, weights, { capacity: PROMPT.length + STEPS });
-  const levels = [null, ...CAPTURE_LEVELS];
-  const times = new Map(levels.map((level) => [level, [] as { prefill: number; decode: number }[]]));
-  for (const level of levels) await timeRun(executor, level); // warm-up: compiles
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const level of levels) times.get(level)?.push(await timeRun(executor, level));
-  }
-  const untraced = times.get(null) ?? [];
-  const cost = (run: { prefill: number; decode: number }) => run.prefill + STEPS * run.decode;
-  console.log(`\n${gpu.adapter.description}; median of ${ROUNDS} alternating runs, ratio paired within a round\n`);
-  console.log("| capture | prefill, 32 tokens | decode, one token | whole run / untraced |\n|---|---|---|---|");
-  for (const [level, runs] of times) {
-    const ratio = median(runs.map((run, i) => cost(run) / cost(untraced[i] ?? run)));
-    const prefill = median(runs.map((run) => run.prefill));
-    const decode = median(runs.map((run) => run.decode));
-    console.log(
-      `| ${level ?? "untraced"} | ${prefill.toFixed(0)} ms (${((1000 * PROMPT.length) / prefill).toFixed(0)} tokens/s) | ${decode.toFixed(0)} ms (${(1000 / decode).toFixed(1)} tokens/s) | ${ratio.toFixed(2)} |`,
-    );
-  }
-  gpu.close();
-}
-
+const folder = mkdtempSync(join(tmpdir(), "faultline-bench-"));
+process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
 try {
-  await captureCost();
-  console.log("");
-  wholeTraces();
-  await determinism();
-} finally {
-  rmSync(folder, { recursive: true, force: true });
+  await bench(readPlan(), folder);
+} catch (error) {
+  if (!(error instanceof InputError)) throw error;
+  console.error(error.message);
+  process.exitCode = 2;
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# build.sh [--llama-cpp DIR]: compiles the programs of this folder and prints the folder that holds them.
-# Against the llama.cpp that fetch.sh puts into the cache, or against a checkout of your own with shared libraries built.
+# build.sh [--llama-cpp DIR | --bench | --bench-vulkan]: compiles the programs of this folder and prints the folder that holds them.
+# Against the llama.cpp that fetch.sh puts into the cache, or against a checkout of your own with shared libraries built; with
+# --bench only the benchmark, with --bench-vulkan against the build for Vulkan.
 # The programs are kept in the cache, one folder for each set of sources, headers and libraries.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -9,10 +10,14 @@ say() { printf 'llama.cpp: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 2; }
 
 own=
+variant=
+programs=(dump quantize decode tokenize)
 case "$#,${1:-}" in
   0,) ;;
   2,--llama-cpp) own=$2 ;;
-  *) fail "usage: build.sh [--llama-cpp DIR]" ;;
+  1,--bench) programs=(bench) ;;
+  1,--bench-vulkan) variant=-vulkan programs=(bench) ;;
+  *) fail "usage: build.sh [--llama-cpp DIR | --bench | --bench-vulkan]" ;;
 esac
 
 if [ -n "${CXX:-}" ]; then
@@ -34,10 +39,10 @@ first() {
 }
 
 if [ -z "$own" ]; then
-  "$here/fetch.sh"
+  "$here/fetch.sh" ${variant:+--vulkan}
   headers=("$cache/llama.cpp-include")
-  places=("$cache/llama.cpp")
-  wanted="delete $cache/llama.cpp and $cache/llama.cpp-include to have them fetched again"
+  places=("$cache/llama.cpp$variant")
+  wanted="delete $cache/llama.cpp$variant and $cache/llama.cpp-include to have them fetched again"
 else
   [ -d "$own" ] || fail "$own: is not a folder; --llama-cpp wants a checkout of llama.cpp with shared libraries built"
   own=$(cd "$own" && pwd)
@@ -51,7 +56,7 @@ done
 libraries=()
 for name in llama ggml ggml-base; do
   found=
-  for pattern in "lib$name.so" "lib$name.[bv][0-9]*.so" "lib$name.dylib"; do
+  for pattern in "lib$name.so" "lib$name.[bv][0-9]*.so" "lib$name.vulkan.v[0-9]*.so" "lib$name.dylib"; do
     found=${found:-$(first "$pattern" "${places[@]}")}
   done
   [ -n "$found" ] || fail "no lib$name.so or .dylib in ${places[*]}; $wanted"
@@ -61,7 +66,7 @@ done
 # What the programs depend on; libraries are found at run time, so that only their place matters.
 ingredients() {
   "${compiler[@]}" --version
-  printf '%s\n' "${libraries[@]}"
+  printf '%s\n' "${libraries[@]}" "${programs[@]}"
   for folder in "${headers[@]}" "$here"; do [ ! -d "$folder" ] || cat "$folder"/*.h*; done
   cat "$here"/*.cpp "$here/build.sh"
 }
@@ -77,7 +82,7 @@ if [ ! -d "$target" ]; then
   trap 'rm -rf "$work"' EXIT
   flags=(-std=c++17 -O2 "${headers[@]/#/-I}")
   for library in "${libraries[@]}"; do flags+=("-Wl,-rpath,$(dirname "$library")"); done
-  for program in dump quantize decode tokenize; do
+  for program in "${programs[@]}"; do
     "${compiler[@]}" "${flags[@]}" "$here/$program.cpp" -o "$work/faultline-llamacpp-$program" "${libraries[@]}" -ldl >"$work/errors" 2>&1 ||
       fail "the llama.cpp in $(dirname "${libraries[0]}") does not fit; versions from b6845 (October 2025) to v0.5.0 (2026) do: $(complaint "$work/errors")"
   done

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Fetches llama.cpp v0.5.0 into a cache, by pinned version and checksum, from two npm packages:
+# fetch.sh [--vulkan]: fetches llama.cpp v0.5.0 into a cache, by pinned version and checksum, from two npm packages, or three:
 #   llama.cpp/          libggml and libllama, prebuilt for Linux x64
+#   llama.cpp-vulkan/   the same with the Vulkan backend; only with --vulkan, for benchmarks
 #   llama.cpp-include/  their headers
 #   llama.cpp-vocab/    vocabularies with test vectors
 # The cache is $FAULTLINE_CACHE, or ~/.cache/faultline. What is there already is left alone.
@@ -9,7 +10,17 @@ cache=${FAULTLINE_CACHE:-$HOME/.cache/faultline}
 say() { printf 'llama.cpp: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 2; }
 
-[ -d "$cache/llama.cpp" ] && [ -d "$cache/llama.cpp-include" ] && [ -d "$cache/llama.cpp-vocab" ] && exit 0
+wanted=(llama.cpp llama.cpp-include llama.cpp-vocab)
+[ "${1:-}" != --vulkan ] || wanted=(llama.cpp-vulkan llama.cpp-include llama.cpp-vocab)
+# missing [NAME]: whether the folder, or any, is wanted and not there.
+missing() {
+  local name
+  for name in "${wanted[@]}"; do
+    if [ ! -d "$cache/$name" ] && [ "$name" = "${1:-$name}" ]; then return 0; fi
+  done
+  return 1
+}
+missing || exit 0
 for tool in npm tar git; do
   command -v "$tool" >/dev/null ||
     fail "$tool is missing, and llama.cpp is fetched with it; install it, or give your own llama.cpp with --llama-cpp"
@@ -32,13 +43,21 @@ package() {
 # Puts a finished folder into the cache in one step, so that a broken fetch leaves nothing behind.
 keep() { rm -rf "${cache:?}/$2"; mv "$1" "$cache/$2"; }
 
-if [ ! -d "$cache/llama.cpp" ]; then
+# libraries KIND SHA256 FOLDER: the libraries of the package for that kind of machine.
+libraries() {
+  package "@node-llama-cpp/$1" 3.22.1 "$2" "bins/$1" LICENSE
+  mv "$work/package/LICENSE" "$work/package/bins/$1/"
+  keep "$work/package/bins/$1" "$3"
+}
+if missing llama.cpp; then
   say "fetching the libraries"
-  package @node-llama-cpp/linux-x64 3.22.1 0d953e1503d5ab4608d8ed5b739132308c81ac05ffeb760d2a7f30e08a9f90e0 bins/linux-x64 LICENSE
-  mv "$work/package/LICENSE" "$work/package/bins/linux-x64/"
-  keep "$work/package/bins/linux-x64" llama.cpp
+  libraries linux-x64 0d953e1503d5ab4608d8ed5b739132308c81ac05ffeb760d2a7f30e08a9f90e0 llama.cpp
 fi
-if [ ! -d "$cache/llama.cpp-include" ] || [ ! -d "$cache/llama.cpp-vocab" ]; then
+if missing llama.cpp-vulkan; then
+  say "fetching the libraries with the Vulkan backend"
+  libraries linux-x64-vulkan e10577190fc4bd1649d3b655588e5c7a85fc6b6dbf7136fee596cbe9e25521e7 llama.cpp-vulkan
+fi
+if missing llama.cpp-include || missing llama.cpp-vocab; then
   say "fetching headers and vocabularies"
   package node-llama-cpp 3.22.1 a0d9dd80eacd2ab1cfe71aee57ac8a806487fd70b3d2a38fbec637752d9e5c5f llama/gitRelease.bundle
   git clone --quiet --no-checkout "$work/package/llama/gitRelease.bundle" "$work/git" 2>/dev/null

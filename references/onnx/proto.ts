@@ -11,13 +11,15 @@ const ONNX = `
   }
   message NodeProto {
     repeated string input = 1; repeated string output = 2; optional string name = 3; optional string op_type = 4;
-    repeated AttributeProto attribute = 5;
+    repeated AttributeProto attribute = 5; optional string domain = 7;
   }
   message AttributeProto { optional string name = 1; optional float f = 2; optional int64 i = 3; repeated int64 ints = 8; optional int32 type = 20; }
   message TensorProto {
     repeated int64 dims = 1; optional int32 data_type = 2; repeated float float_data = 4 [packed = true];
     repeated int64 int64_data = 7 [packed = true]; optional string name = 8;
+    repeated StringStringEntryProto external_data = 13; optional int32 data_location = 14;
   }
+  message StringStringEntryProto { optional string key = 1; optional string value = 2; }
   message ValueInfoProto { optional string name = 1; optional TypeProto type = 2; }
   message TypeProto { optional TensorTypeProto tensor_type = 1; }
   message TensorTypeProto { optional int32 elem_type = 1; optional TensorShapeProto shape = 2; }
@@ -26,7 +28,7 @@ const ONNX = `
 `;
 
 /** TensorProto.DataType. */
-export const ELEMENT = { float: 1, int64: 7, bool: 9 } as const;
+export const ELEMENT = { float: 1, uint8: 2, int64: 7, bool: 9 } as const;
 export type Element = keyof typeof ELEMENT;
 
 export interface Attribute {
@@ -48,6 +50,8 @@ export interface Node {
   readonly input: readonly string[];
   readonly output: readonly string[];
   readonly attribute: readonly Attribute[];
+  /** Of the operator; the standard's where absent. */
+  readonly domain?: string;
 }
 
 export interface Initializer {
@@ -56,6 +60,9 @@ export interface Initializer {
   readonly data_type: number;
   readonly float_data?: readonly number[];
   readonly int64_data?: readonly number[];
+  /** Key and value pairs; with `data_location` 1 the values are in the "file" `location` names, which may be memory of ours. */
+  readonly external_data?: readonly { readonly key: string; readonly value: string }[];
+  readonly data_location?: number;
 }
 
 export interface Graph {
@@ -80,7 +87,12 @@ const OPERATOR_SET = 23;
 /** The bytes of an .onnx file. */
 export function encodeModel(graph: Graph): Uint8Array {
   const type = protobuf.parse(ONNX, { keepCase: true }).root.lookupType("ModelProto");
-  const model = { ir_version: IR_VERSION, opset_import: [{ domain: "", version: OPERATOR_SET }], graph };
+  const others = new Set(graph.node.flatMap(({ domain }) => domain ?? []));
+  const opset_import = [
+    { domain: "", version: OPERATOR_SET },
+    ...[...others].map((domain) => ({ domain, version: 1 })),
+  ];
+  const model = { ir_version: IR_VERSION, opset_import, graph };
   const wrong = type.verify(model);
   if (wrong !== null) throw new Error(`ONNX model: ${wrong}`);
   return type.encode(model).finish();
