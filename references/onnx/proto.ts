@@ -28,7 +28,7 @@ const ONNX = `
 `;
 
 /** TensorProto.DataType. */
-export const ELEMENT = { float: 1, uint8: 2, int64: 7, bool: 9 } as const;
+export const ELEMENT = { float: 1, uint8: 2, int32: 6, int64: 7, bool: 9 } as const;
 export type Element = keyof typeof ELEMENT;
 
 export interface Attribute {

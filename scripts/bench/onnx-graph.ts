@@ -1,6 +1,7 @@
 /**
  * The forward page as ONNX Runtime runs it best: weights are constants, so that it may pack and fuse; only the logits and the caches
- * come out. In f32 the nodes are those of the reference (references/onnx); in 4 bits the matrices are MatMulNBits.
+ * come out. In f32 the nodes are those of the reference (references/onnx); in 4 bits matrices are MatMulNBits, and what lies between
+ * the projections is one GroupQueryAttention (onnx-fused.ts), as its own exporters write language models.
  */
 
 import { OnnxBuilder, pastOf, presentOf, STEP_INPUTS } from "../../references/onnx/graph.ts";
@@ -16,11 +17,17 @@ export interface BenchGraph {
   readonly bytes: Uint8Array;
   /** Values of the constants: "files" that lie in memory. */
   readonly externalData: readonly { readonly path: string; readonly data: Uint8Array }[];
-  /** Taps whose rows are kept, with their columns. */
-  readonly caches: ReadonlyMap<string, number>;
+  /** Taps whose rows are kept, with the shape of their past before the first step. */
+  readonly pasts: ReadonlyMap<string, readonly number[]>;
 }
 
-class BenchBuilder extends OnnxBuilder {
+interface StepInput {
+  readonly element: Element;
+  readonly shape: readonly (string | number)[];
+}
+type Pasts = ReadonlyMap<string, readonly (string | number)[]>;
+
+export class BenchBuilder extends OnnxBuilder {
   readonly externals = new Map<string, Initializer>();
   readonly data: { path: string; data: Uint8Array }[] = [];
   readonly #file: Model["file"];
@@ -50,9 +57,9 @@ class BenchBuilder extends OnnxBuilder {
     if (!this.externals.has(parts.quants)) {
       const { quants, scales, zeros } = quantised(this.#file.decodeRows(this.#file.tensor(matrix)), columns);
       const blocks = columns / BLOCK;
-      this.#constant(parts.quants, "uint8", [rows, blocks, BLOCK / 2], quants);
-      this.#constant(parts.scales, "float", [rows * blocks], scales);
-      this.#constant(parts.zeros, "uint8", [rows * Math.ceil(blocks / 2)], zeros);
+      this.constant(parts.quants, "uint8", [rows, blocks, BLOCK / 2], quants);
+      this.constant(parts.scales, "float", [rows * blocks], scales);
+      this.constant(parts.zeros, "uint8", [rows * Math.ceil(blocks / 2)], zeros);
     }
     const attribute = [
       int("K", columns),
@@ -76,10 +83,10 @@ class BenchBuilder extends OnnxBuilder {
   #wide(name: string): void {
     if (this.externals.has(name)) return;
     const tensor = this.#file.tensor(name);
-    this.#constant(name, "float", tensor.shape, this.#file.decodeRows(tensor));
+    this.constant(name, "float", tensor.shape, this.#file.decodeRows(tensor));
   }
 
-  #constant(name: string, element: Element, dims: readonly number[], values: Float32Array | Uint8Array): void {
+  constant(name: string, element: Element, dims: readonly number[], values: Float32Array | Uint8Array): void {
     const data = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
     const place = { location: name, offset: "0", length: `${data.length}` };
     const external_data = Object.entries(place).map(([key, value]) => ({ key, value }));
@@ -88,19 +95,27 @@ class BenchBuilder extends OnnxBuilder {
   }
 }
 
-export function benchGraph(model: Model, kind: WeightKind): BenchGraph {
-  const builder = new BenchBuilder(model, kind);
-  model.forward(builder);
-  const { nodes, constants, externals, caches } = builder;
+/** The graph as it was built. `steps` are its inputs beside the pasts, which are of these shapes. */
+export function graphOf(builder: BenchBuilder, steps: Readonly<Record<string, StepInput>>, pasts: Pasts): BenchGraph {
+  const { nodes, constants, externals, data } = builder;
   const bytes = encodeModel({
-    name: model.architecture,
+    name: "bench",
     node: nodes,
     initializer: [...constants.values(), ...externals.values()],
     input: [
-      ...Object.entries(STEP_INPUTS).map(([name, { element, shape }]) => valueInfo(name, element, shape)),
-      ...[...caches].map(([tap, columns]) => valueInfo(pastOf(tap), "float", ["past", columns])),
+      ...Object.entries(steps).map(([name, { element, shape }]) => valueInfo(name, element, shape)),
+      ...[...pasts].map(([tap, shape]) => valueInfo(pastOf(tap), "float", shape)),
     ],
-    output: ["logits", ...[...caches.keys()].map(presentOf)].map((name) => valueInfo(name, "float")),
+    output: ["logits", ...[...pasts.keys()].map(presentOf)].map((name) => valueInfo(name, "float")),
   });
-  return { bytes, externalData: builder.data, caches };
+  const none = (shape: readonly (string | number)[]) => shape.map((axis) => (typeof axis === "string" ? 0 : axis));
+  return { bytes, externalData: data, pasts: new Map([...pasts].map(([tap, shape]) => [tap, none(shape)])) };
+}
+
+/** The reference's nodes. */
+export function plainGraph(model: Model): BenchGraph {
+  const builder = new BenchBuilder(model, "f32");
+  model.forward(builder);
+  const pasts = [...builder.caches].map(([tap, columns]) => [tap, ["past", columns]] as const);
+  return graphOf(builder, STEP_INPUTS, new Map(pasts));
 }
