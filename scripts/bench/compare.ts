@@ -131,6 +131,6 @@ export async function comparePage({ traces, rounds, device, folder }: CompareReq
   ];
   const beside =
     times.numpy.length === 0 ? "" : `\n\nnumpy's time / ours: ${ratioText(pairedRatio(times.numpy, times.ours), "x")}`;
-  const size = `${(bytes / 1e6).toFixed(0)} MB of both traces, ${pairs.ours} records (numpy compared ${pairs.numpy} pairs)`;
+  const size = `${(bytes / 1e6).toFixed(0)} MB of both traces, ${pairs.ours} records${times.numpy.length === 0 ? "" : ` (numpy compared ${pairs.numpy} pairs)`}`;
   return `${size}\n\n${markdownTable(["", "time", "throughput", "time / reading"], rows)}${beside}`;
 }

@@ -7,7 +7,7 @@ export interface Finished {
   readonly stdout: string;
 }
 
-/** Runs `faultline ARGS` and waits. Throws with what it said where it could not do it: exit status 2, or a signal. */
+/** Runs `faultline ARGS` and waits. Throws with its last words where it could not do it: exit status 2, or a signal. */
 export function faultline(args: readonly string[], env: NodeJS.ProcessEnv = {}): Finished {
   const started = performance.now();
   const { stdout, status, signal, stderr } = spawnSync(process.execPath, [PROGRAM, ...args], {
@@ -15,6 +15,7 @@ export function faultline(args: readonly string[], env: NodeJS.ProcessEnv = {}):
     env: { ...process.env, ...env },
   });
   const wallMs = performance.now() - started;
-  if (status !== 0 && status !== 1) throw new Error(`faultline ${args[0]} (${signal ?? status}): ${stderr.trim()}`);
+  const last = stderr.trim().split("\n").at(-1);
+  if (status !== 0 && status !== 1) throw new Error(`faultline ${args[0]} (${signal ?? status}): ${last}`);
   return { wallMs, stdout };
 }

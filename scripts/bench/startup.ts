@@ -69,7 +69,7 @@ export function startupPage({ rounds, device, folder }: StartupRequest): string 
         rmSync(output, { recursive: true, force: true });
       }
     } catch (error) {
-      return [label, `not measured: ${(error as Error).message.split("\n")[0]}`, ""];
+      return [label, `not measured: ${(error as Error).message}`, ""];
     }
     console.error(`bench: ${label}`);
     return [label, seconds(median(times)), `${seconds(Math.min(...times))} to ${seconds(Math.max(...times))}`];
