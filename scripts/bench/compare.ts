@@ -1,16 +1,15 @@
 /** How fast two full traces are compared: beside reading the same bytes, and beside numpy measuring the same. */
-import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
-import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
+import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
-import { z } from "zod";
 import { readPrompt } from "../../src/cli/prompt.ts";
 import { traceModel } from "../../src/cli/trace-model.ts";
 import { compareTraces } from "../../src/compare/compare.ts";
 import type { DeviceKind } from "../../src/engine/device.ts";
 import { openModel } from "../../src/model/model.ts";
+import { InputError } from "../../src/trace/errors.ts";
 import { Trace } from "../../src/trace/reader.ts";
-import { MODELS, PYTHON } from "./places.ts";
+import { Numpy } from "./numpy.ts";
+import { MODELS } from "./places.ts";
 import { median, pairedRatio } from "./statistics.ts";
 import { markdownTable, ratioText, short } from "./table.ts";
 
@@ -55,82 +54,73 @@ function addUp(path: string): number {
   return sum;
 }
 
-const numpySchema = z.object({
-  open_ms: z.number(),
-  compare_ms: z.number(),
-  pairs: z.number(),
-  difference: z.number(),
-});
-
-/** numpy in a process of its own, kept for all rounds; null where there is none. */
-function startNumpy(traces: readonly string[]): ChildProcessWithoutNullStreams | null {
-  if (!existsSync(PYTHON)) return null;
-  return spawn(PYTHON, [join(import.meta.dirname, "compare_numpy.py"), ...traces]);
-}
-
 async function timed(body: () => void | Promise<void>): Promise<number> {
   const started = performance.now();
   await body();
   return performance.now() - started;
 }
 
+/** Milliseconds of each round. */
+type Times = Record<"read" | "sum" | "open" | "ours" | "numpy", number[]>;
+
+/** One round of everything but numpy; gives the records of a trace. */
+async function round(files: readonly [string, string], times: Times): Promise<number> {
+  times.read.push(await timed(() => files.forEach(readBytes)));
+  times.sum.push(await timed(() => files.forEach((file) => void addUp(file))));
+  const started = performance.now();
+  const [expected, actual] = [await Trace.open(files[0]), await Trace.open(files[1])];
+  times.open.push(performance.now() - started);
+  await compareTraces(expected, actual);
+  times.ours.push(performance.now() - started);
+  const records = expected.records.length;
+  await expected.close();
+  await actual.close();
+  return records;
+}
+
 export async function comparePage({ traces, rounds, device, folder }: CompareRequest): Promise<string> {
   const files = traces ?? (await embeddedTraces(device, folder));
   const bytes = files.reduce((sum, file) => sum + statSync(file).size, 0);
-  const numpy = startNumpy(files);
-  const answers = numpy === null ? undefined : createInterface(numpy.stdout)[Symbol.asyncIterator]();
-  const times = {
-    read: [] as number[],
-    sum: [] as number[],
-    open: [] as number[],
-    ours: [] as number[],
-    numpy: [] as number[],
-  };
-  let pairs = { ours: 0, numpy: 0 };
-  for (let round = -1; round < rounds; round++) {
-    const read = await timed(() => files.forEach(readBytes));
-    const sum = await timed(() => files.forEach((file) => void addUp(file)));
-    const opened: Trace[] = [];
-    const open = await timed(async () => {
-      for (const file of files) opened.push(await Trace.open(file));
-    });
-    const [expected, actual] = opened;
-    if (expected === undefined || actual === undefined) throw new Error("two traces are to be compared");
-    const compare = await timed(async () => void (await compareTraces(expected, actual)));
-    pairs = { ...pairs, ours: expected.records.length };
-    for (const trace of opened) await trace.close();
-    numpy?.stdin.write("\n");
-    const line = (await answers?.next())?.value;
-    if (round < 0) continue; // a warm-up
-    times.read.push(read);
-    times.sum.push(sum);
-    times.open.push(open);
-    times.ours.push(open + compare);
-    if (typeof line === "string") {
-      const found = numpySchema.parse(JSON.parse(line));
-      times.numpy.push(found.open_ms + found.compare_ms);
-      pairs = { ...pairs, numpy: found.pairs };
-    }
+  const times: Times = { read: [], sum: [], open: [], ours: [], numpy: [] };
+  let [records, absent, pairs] = [0, "", 0];
+  let numpy: Numpy | undefined;
+  try {
+    numpy = new Numpy(files);
+    await numpy.round(); // imports, and the page cache
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    absent = error.message;
   }
-  numpy?.stdin.end();
-  const row = (label: string, taken: readonly number[]) =>
-    taken.length === 0
-      ? [label, "not measured: no python with pyarrow and numpy in the cache; run scripts/fetch.sh", "", ""]
-      : [
-          label,
-          `${short(median(taken))} ms`,
-          `${(bytes / median(taken) / 1e6).toFixed(2)} GB/s`,
-          ratioText(pairedRatio(taken, times.read), "x"),
-        ];
+  await round(files, { read: [], sum: [], open: [], ours: [], numpy: [] }); // a warm-up
+  for (let i = 0; i < rounds; i++) {
+    records = await round(files, times);
+    if (numpy === undefined || absent !== "") continue;
+    const found = await numpy.round();
+    times.numpy.push(found.ms);
+    pairs = found.pairs;
+  }
+  numpy?.close();
+
+  const row = (label: string, taken: readonly number[]) => [
+    label,
+    `${short(median(taken))} ms`,
+    `${(bytes / median(taken) / 1e6).toFixed(2)} GB/s`,
+    ratioText(pairedRatio(taken, times.read), "x"),
+  ];
   const rows = [
     row("reading the bytes (in the page cache)", times.read),
     row("adding up every float, one plain loop", times.sum),
     row("faultline: opening both", times.open),
     row("faultline: opening and comparing", times.ours),
-    row("numpy: opening and comparing", times.numpy),
+    ...(times.numpy.length === 0 ? [] : [row("numpy: opening and comparing", times.numpy)]),
   ];
-  const beside =
-    times.numpy.length === 0 ? "" : `\n\nnumpy's time / ours: ${ratioText(pairedRatio(times.numpy, times.ours), "x")}`;
-  const size = `${(bytes / 1e6).toFixed(0)} MB of both traces, ${pairs.ours} records${times.numpy.length === 0 ? "" : ` (numpy compared ${pairs.numpy} pairs)`}`;
-  return `${size}\n\n${markdownTable(["", "time", "throughput", "time / reading"], rows)}${beside}`;
+  return [
+    `${(bytes / 1e6).toFixed(0)} MB of both traces, ${records} records.`,
+    "",
+    markdownTable(["", "time", "throughput", "time / reading"], rows),
+    "",
+    absent === ""
+      ? `numpy's time / ours: ${ratioText(pairedRatio(times.numpy, times.ours), "x")}, over ${pairs} pairs of records.`
+      : `- not measured: numpy: ${absent}`,
+  ].join("\n");
 }
