@@ -53,7 +53,8 @@ export async function runContest({ work, device, rounds, peers }: ContestRequest
       }
     }
     for (let round = 0; round < rounds; round++) {
-      for (const { peer, entry } of turns) {
+      // Forwards and backwards, so that a machine that gets busier favours nobody.
+      for (const { peer, entry } of round % 2 === 0 ? turns : [...turns].reverse()) {
         if (absent.some((line) => line.startsWith(`${entry.label}: `))) continue;
         try {
           entry.rounds.push(await peer.round(entry.mode));
