@@ -194,21 +194,26 @@ fn packed(row: u32, block: u32) -> Packed {
   }
 }
 
-// F32, F16, BF16: no blocks; beyond the row's end 0.
-fn plain(row: u32, first: u32) -> vec4f {
+// A word of F16 or BF16: two weights.
+fn pair(word: u32) -> vec2f {
+  if (BLOCK_TYPE == F16) { return vec2f(low_half(word), high_half(word)); }
+  return bitcast<vec2f>(vec2u(word << 16u, word & 0xffff0000u));
+}
+
+// F32, F16, BF16: no blocks; beyond the row's end 0. Rows begin at a whole word.
+fn plain(row: u32, k: u32) -> vec4f {
   var out: vec4f;
-  for (var i = 0u; i < 4u; i++) {
-    let k = first + i;
-    if (k < shape.columns) {
-      if (BLOCK_TYPE == F32) {
-        out[i] = bitcast<f32>(weight[row + k]);
-      } else {
-        let bits = (weight[row + k / 2u] >> (16u * (k & 1u))) & 0xffffu;
-        if (BLOCK_TYPE == F16) { out[i] = half(bits); } else { out[i] = bitcast<f32>(bits << 16u); }
-      }
+  if (BLOCK_TYPE == F32) {
+    for (var i = 0u; i < 4u; i++) {
+      if (ALIGNED || k + i < shape.columns) { out[i] = bitcast<f32>(weight[row + k + i]); }
     }
+    return out;
   }
-  return out;
+  if (ALIGNED || k < shape.columns) { out = vec4f(pair(weight[row + k / 2u]), 0.0, 0.0); }
+  if (ALIGNED || k + 2u < shape.columns) { out = vec4f(out.xy, pair(weight[row + k / 2u + 1u])); }
+  if (ALIGNED) { return out; }
+  // The last word of a row of odd length holds no weight in its high half.
+  return select(out, vec4f(), vec4u(k, k + 1u, k + 2u, k + 3u) >= vec4u(shape.columns));
 }
 
 // Weights 4 i ... 4 i + 3 of a block.
