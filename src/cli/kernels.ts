@@ -1,5 +1,5 @@
 /** `faultline kernels`: every kernel alone, at many shapes and on hard inputs, held against the f64 oracle. */
-import { existsSync, statSync } from "node:fs";
+import { existsSync } from "node:fs";
 import type { Command } from "commander";
 import { Answer } from "../compare/kernels/answer.ts";
 import { againstHistory, historyOf, RISE, readHistory, saveHistory } from "../compare/kernels/baseline.ts";
@@ -11,14 +11,16 @@ import { Gpu } from "../engine/device.ts";
 import { GpuValidationError } from "../engine/errors.ts";
 import type { Fault } from "../engine/faults/fault.ts";
 import { parseFault } from "../engine/faults/parse.ts";
+import { ForeignKernel } from "../engine/foreign/foreign-kernel.ts";
 import { timePairs } from "../engine/kernel-pair.ts";
 import { runKernel } from "../engine/kernel-run.ts";
-import { fromFolder, KERNELS, type KernelName, Pipelines, type SourceOf, sourceText } from "../engine/kernels.ts";
+import { fromFolder, type KernelName, Pipelines, type SourceOf, sourceText } from "../engine/kernels.ts";
 import type { KernelFacts, VersionPair } from "../report/kernel-facts.ts";
 import { isFailed, kernelsJson, kernelsText } from "../report/kernels.ts";
 import { InputError } from "../trace/errors.ts";
 import { hashOf } from "../trace/sketch.ts";
 import { DIVERGENT } from "./compare.ts";
+import { authorOf, fileOf, kernelOf, type OwnOptions, ownKernel, runOwn, triedCases } from "./kernel-own.ts";
 import { KernelVoices } from "./kernel-voices.ts";
 import {
   addDeviceOption,
@@ -29,18 +31,14 @@ import {
 } from "./options.ts";
 import { progressBar } from "./progress.ts";
 
-interface Options extends OutputOptions {
+interface Options extends OutputOptions, OwnOptions {
   readonly filter?: string;
   readonly device: Exclude<DeviceOption, "oracle">;
   readonly time: boolean;
   readonly onnx: boolean;
-  readonly fault?: string;
   readonly save?: string;
   readonly baseline?: string;
   readonly alarmsFail: boolean;
-  readonly againstKernels?: string;
-  readonly wgsl?: string;
-  readonly as?: string;
 }
 
 /** Calls that are timed together: enough that a submission's own cost is spread. */
@@ -53,6 +51,7 @@ export function addKernels(program: Command, version: string): void {
     .option("--filter <words>", "only cases whose names hold all these words, e.g. 'linear Q4_K'")
     .option("--wgsl <file>", "try this kernel instead of this program's; with --as")
     .option("--as <op>", `the op that it computes: ${KINDS_OF_KERNEL.join(", ")}`)
+    .option("--bindings <file>", "how --wgsl is called (JSON), where that is not as this program's own kernel is")
     .option("--fault <id>", "plant a bug (faultline faults) in every case that can have it");
   addDeviceOption(command)
     .option("--no-time", "do not time the calls")
@@ -64,7 +63,7 @@ export function addKernels(program: Command, version: string): void {
   addOutputOptions(addGitBisectOption(command))
     .addHelpText(
       "after",
-      "\nExit status: 0 all pass, 1 a kernel fails, 2 could not do it.\n\nExamples:\n  faultline kernels\n  faultline kernels --filter 'rms_norm wide'\n  faultline kernels --filter rope --fault rope.pairing\n  faultline kernels --save kernels.arrow\n  faultline kernels --baseline kernels.arrow --alarms-fail\n  faultline kernels --against-kernels ../before/kernels\n  faultline kernels --wgsl mine.wgsl --as rms_norm",
+      "\nExit status: 0 all pass, 1 a kernel fails, 2 could not do it.\n\nExamples:\n  faultline kernels\n  faultline kernels --filter 'rms_norm wide'\n  faultline kernels --filter rope --fault rope.pairing\n  faultline kernels --save kernels.arrow\n  faultline kernels --baseline kernels.arrow --alarms-fail\n  faultline kernels --against-kernels ../before/kernels\n  faultline kernels --wgsl mine.wgsl --as rms_norm --bindings mine.json",
     )
     .action(async (options: Options) => {
       if (options.save !== undefined && options.fault !== undefined) {
@@ -90,14 +89,18 @@ export function addKernels(program: Command, version: string): void {
 
 async function kernelFacts(options: Options): Promise<Omit<KernelFacts, "baseline">> {
   const { filter, device, time, onnx, fault, quiet, againstKernels, wgsl } = options;
-  const sources = ownSources(options);
+  const own = ownKernel(options);
+  const described = own?.description ?? null;
+  const sources: SourceOf = (kernel) =>
+    own !== null && described === null && kernel === kernelOf(own.kind) ? own.path : null;
   const isNamed = named(filter ?? "");
-  const cases = [...kernelCases((id) => isNamed(id) && (options.as === undefined || id.startsWith(`${options.as} `)))];
-  if (cases.length === 0) {
+  const wanted = [...kernelCases((id) => isNamed(id) && (options.as === undefined || id.startsWith(`${options.as} `)))];
+  if (wanted.length === 0) {
     throw new InputError(
       `--filter '${filter}': no case has these words; names are like 'linear 5x33x17 Q4_0 normal f32'`,
     );
   }
+  const { cases, leftOut } = triedCases(own, wanted);
   const planted = cases.map((each) => (fault === undefined ? { fault: null } : plant(fault, each)));
   const refusal = planted.find(({ reason }) => reason !== undefined)?.reason;
   if (fault !== undefined && planted.every((each) => each.fault === null)) {
@@ -110,19 +113,25 @@ async function kernelFacts(options: Options): Promise<Omit<KernelFacts, "baselin
   const started = performance.now();
   try {
     const pipelines = new Pipelines(gpu, sources);
+    const foreign = own === null || described === null ? null : new ForeignKernel(gpu, own.path, described);
     const other = new Pipelines(gpu, againstKernels === undefined ? undefined : fromFolder(againstKernels));
     const timed = time ? cases.filter((each) => changed?.has(each.kind) && isTimed(each)).length : 0;
     const judgements: KernelJudgement[] = [];
     const versions: VersionPair[] = [];
     for (const [index, each] of cases.entries()) {
-      const own = planted[index]?.fault ?? null;
-      if (fault !== undefined && own === null) continue;
-      const single = own === null ? each : { ...each, fault: own };
-      const run = await runKernel(gpu, pipelines, single, time ? CALLS : 0).catch((error: unknown) => {
-        throw wgsl === undefined ? error : misfit(error, wgsl, each);
+      const bug = planted[index]?.fault ?? null;
+      if (fault !== undefined && bug === null) continue;
+      const single = bug === null ? each : { ...each, fault: bug };
+      const calls = time ? CALLS : 0;
+      const running =
+        foreign === null || "chore" in single
+          ? runKernel(gpu, pipelines, single, calls)
+          : runOwn(gpu, foreign, single, calls);
+      const run = await running.catch((error: unknown) => {
+        throw wgsl === undefined || foreign !== null ? error : misfit(error, wgsl, each);
       });
-      const answer = "chore" in each ? null : new Answer(each);
-      judgements.push(judgeKernel(each, run, answer ?? undefined));
+      const answer = "chore" in each ? null : new Answer(each, own === null ? undefined : authorOf(own));
+      judgements.push(judgeKernel(each, run, answer));
       await voices.ask(each, answer, run.values);
       if (changed?.has(each.kind)) {
         const beside = besideOther(gpu, each, run.values, { own: pipelines, other }, timed);
@@ -136,7 +145,7 @@ async function kernelFacts(options: Options): Promise<Omit<KernelFacts, "baselin
     }
     const otherVersion = againstKernels === undefined ? null : { folder: againstKernels, versions };
     return {
-      ...{ judgements, device: gpu.adapter.description, fault: fault ?? null, otherVersion, onnx: voices },
+      ...{ judgements, device: gpu.adapter.description, fault: fault ?? null, otherVersion, leftOut, onnx: voices },
       elapsedMs: performance.now() - started,
     };
   } finally {
@@ -150,24 +159,6 @@ async function kernelFacts(options: Options): Promise<Omit<KernelFacts, "baselin
 const PAIRS = 21;
 /** Chance that any of the cases is called faster or slower and is not. */
 const LEVEL = 0.05;
-
-/** The kernel of a kind of case. */
-const kernelOf = (kind: KernelKind): KernelName => (kind === "embed" ? "get_rows" : kind);
-const fileOf = (kind: KernelKind) => KERNELS[kernelOf(kind)].file;
-
-/** The kernels that are tried: this program's own, or with --wgsl a file in the place of one. Throws InputError where that cannot be. */
-function ownSources({ wgsl, as }: Pick<Options, "wgsl" | "as">): SourceOf {
-  if (wgsl === undefined && as === undefined) return () => null;
-  const kind = KINDS_OF_KERNEL.find((each) => each === as);
-  if (wgsl === undefined || kind === undefined) {
-    throw new InputError(
-      `--wgsl and --as go together: a file, and the op that it computes (${KINDS_OF_KERNEL.join(", ")})`,
-    );
-  }
-  if (!statSync(wgsl, { throwIfNoEntry: false })?.isFile())
-    throw new InputError(`${wgsl}: no such file; give a kernel in WGSL`);
-  return (kernel) => (kernel === kernelOf(kind) ? wgsl : null);
-}
 
 /** Kinds of op whose kernel has another source in a folder. Throws InputError where the folder has none of these files. */
 function changedKinds(folder: string, own: SourceOf): Set<KernelKind> {

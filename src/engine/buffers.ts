@@ -68,6 +68,11 @@ export class Buffers {
     return { buffer };
   }
 
+  /** Writes a buffer from its beginning on. */
+  write(buffer: GPUBuffer, data: Uint8Array<ArrayBuffer>): void {
+    this.#gpu.device.queue.writeBuffer(buffer, 0, data);
+  }
+
   /** A uniform with these words; made once for each content, for these repeat from step to step. */
   uniform(words: readonly number[]): GPUBuffer {
     const label = `uniform ${words.join(" ")}`;

@@ -35,7 +35,7 @@ export interface KernelRun {
 }
 
 /** Bytes before and after the output: what bindings are aligned to. */
-const BORDER = 256;
+export const BORDER = 256;
 /** What memory holds before each run: NaNs of two payloads that no arithmetic makes. */
 const FILLS = [0x7fc0dead, 0x7fc0beef] as const;
 /** Around what is changed in place: numbers, which no rounding leaves as they are, for it leaves NaN. */
@@ -51,10 +51,14 @@ export async function runKernel(
   single: SingleKernel,
   times: number,
 ): Promise<KernelRun> {
-  const prepared = await prepareKernel(gpu, single, pipelines, BORDER);
+  return runPrepared(gpu, labelOf(single), await prepareKernel(gpu, single, pipelines, BORDER), times);
+}
+
+/** Runs a kernel that was prepared with BORDER around its output, and closes it. `what`: for errors. */
+export async function runPrepared(gpu: Gpu, what: string, prepared: PreparedKernel, times: number): Promise<KernelRun> {
   const { buffer, initial, written } = prepared.output;
   try {
-    return await gpu.guarded(labelOf(single), async () => {
+    return await gpu.guarded(what, async () => {
       let once = 0;
       const runs: { words: Uint32Array; fill: number }[] = [];
       for (const fill of initial === null ? FILLS : FILLS_IN_PLACE) {

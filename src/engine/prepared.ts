@@ -26,29 +26,63 @@ export interface PreparedKernel {
   close(): void;
 }
 
-/** Compiles and binds. `close` gives back what the caller uploaded. */
+/** A dispatch with everything bound. */
+export interface BoundDispatch {
+  readonly pipeline: GPUComputePipeline;
+  readonly group: GPUBindGroup;
+  readonly groups: readonly [number, number, number];
+}
+
+interface Surroundings {
+  readonly buffers: Buffers;
+  readonly output: PreparedOutput;
+  /** Gives back what was uploaded. */
+  readonly close: () => void;
+}
+
+/** Compiles and binds. */
 export async function prepareDispatches(
   gpu: Gpu,
   pipelines: Pipelines,
   dispatches: readonly Dispatch[],
   step: StepShape,
-  { buffers, output, close }: { buffers: Buffers; output: PreparedOutput; close: () => void },
+  around: Surroundings,
 ): Promise<PreparedKernel> {
-  const ready: { pipeline: GPUComputePipeline; group: GPUBindGroup; groups: readonly [number, number, number] }[] = [];
+  return prepared(gpu, await boundDispatches(gpu, pipelines, dispatches, step, around.buffers), around);
+}
+
+/** Compiles and binds; dispatches that have nothing to do in this step are left out. */
+export async function boundDispatches(
+  gpu: Gpu,
+  pipelines: Pipelines,
+  dispatches: readonly Dispatch[],
+  step: StepShape,
+  buffers: Buffers,
+): Promise<BoundDispatch[]> {
+  const bound: BoundDispatch[] = [];
   for (const { kernel, constants, edits, bindings, uniform, grid } of dispatches) {
     const groups = grid(step);
     if (groups[0] === 0) continue;
     const pipeline = await pipelines.get(kernel, constants, edits);
     const words = uniform === null ? {} : { 0: { buffer: buffers.uniform(uniform(step)) } };
-    ready.push({ pipeline, group: bindGroup(gpu, pipeline, { ...words, ...bindings }), groups });
+    bound.push({ pipeline, group: bindGroup(gpu, pipeline, { ...words, ...bindings }), groups });
   }
+  return bound;
+}
+
+/** Dispatches that are bound, to be run. */
+export function prepared(
+  gpu: Gpu,
+  dispatches: readonly BoundDispatch[],
+  { buffers, output, close }: Surroundings,
+): PreparedKernel {
   const { buffer, border, bytes } = output;
   return {
     output,
     submit: async (times = 1) => {
       const encoder = gpu.device.createCommandEncoder();
       for (let i = 0; i < times; i++) {
-        for (const { pipeline, group, groups } of ready) {
+        for (const { pipeline, group, groups } of dispatches) {
           const pass = encoder.beginComputePass();
           pass.setPipeline(pipeline);
           pass.setBindGroup(0, group);

@@ -20,6 +20,8 @@ export interface KernelFacts {
   readonly elapsedMs: number;
   /** What ONNX Runtime says of each case, by its id; `version` is null where it was not asked. */
   readonly onnx: { readonly version: string | null; readonly voices: ReadonlyMap<string, Voice> };
+  /** Cases at which a kernel of another author is not tried, by what its description says; empty for this program's own. */
+  readonly leftOut: readonly { readonly reason: string; readonly cases: number }[];
   /** Null where no history was given. */
   readonly baseline: BaselineFacts | null;
   /** Of the kernels that differ in a folder of another version; null where none was given. */

@@ -42,6 +42,8 @@ export const kernelsSchema = z.object({
       onnx_absent: z.string().nullable(),
     }),
   ),
+  /** Cases at which a kernel of another author was not tried, and what its description says of them. */
+  left_out: z.array(z.object({ reason: z.string(), cases: z.number().int() })),
   baseline: z
     .object({
       path: z.string(),
@@ -85,6 +87,7 @@ export function kernelsJson({
   baseline,
   otherVersion,
   onnx,
+  leftOut,
 }: KernelFacts): z.infer<typeof kernelsSchema> {
   return kernelsSchema.parse({
     schema: "faultline.kernels/1",
@@ -99,6 +102,7 @@ export function kernelsJson({
       gigaflops: finite(rate(each.operations, each.milliseconds)),
       ...onnxJson(of, onnx.voices.get(of.id)),
     })),
+    left_out: leftOut.map((each) => ({ ...each })),
     baseline:
       baseline === null
         ? null
@@ -173,6 +177,7 @@ export function kernelsText(facts: KernelFacts): string {
   return [
     head,
     `${device}; ${seconds(elapsedMs)}${fault === null ? "" : `; planted: ${fault}`}`,
+    ...leftOutLines(facts).map((line) => colors.yellow(line)),
     "",
     table(
       columnsOf(onnx),
@@ -195,5 +200,9 @@ export function kernelsText(facts: KernelFacts): string {
   ].join("\n");
 }
 
-const reasonText = ({ case: of, reasons, nmse, ofWorst }: KernelJudgement) =>
+/** Cases that were not tried: a pass says nothing of these. */
+export const leftOutLines = ({ leftOut }: Pick<KernelFacts, "leftOut">): string[] =>
+  leftOut.map(({ reason, cases }) => `not tried: ${cases} cases; the kernel ${reason}`);
+
+export const reasonText = ({ case: of, reasons, nmse, ofWorst }: KernelJudgement) =>
   `${of.id} ${reasons.map((reason) => REASONS[reason]).join("; ")} (NMSE ${short(nmse)}, ${percent(ofWorst)} of its bound)`;

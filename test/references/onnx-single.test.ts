@@ -88,7 +88,7 @@ describe("a witness", () => {
     expect(onnxWords({ reasons: ["border"] }, right)).toBe("");
     const lines = (voice: Voice) =>
       onnxLines({
-        ...{ device: "", fault: null, elapsedMs: 0, baseline: null, otherVersion: null },
+        ...{ device: "", fault: null, elapsedMs: 0, baseline: null, otherVersion: null, leftOut: [] },
         judgements: [
           {
             case: of,

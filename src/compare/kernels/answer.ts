@@ -5,21 +5,33 @@ import { alternative, bounded } from "../../oracle/bounds.ts";
 import { type Matrix, matrix, type OracleContext } from "../../oracle/ops.ts";
 import { OracleWeights, oracleContext } from "../../oracle/oracle.ts";
 import { rowsAndColumns, shapeOf } from "../../trace/dims.ts";
+import type { Manifest } from "../../trace/record.ts";
 import type { OpKernelCase } from "./cases.ts";
 
+/** Who wrote a kernel, as far as its arithmetic goes. */
+export type Author = Pick<Manifest["producer"], "name" | "version" | "settings">;
+
 /** This program's kernels: their order of sums, their angles. */
-const OWN = { rope_table: "f64", sum_order: BLOCKS_OF_32 };
+const OWN: Author = { name: "faultline", version: "", settings: { rope_table: "f64", sum_order: BLOCKS_OF_32 } };
 /** Angles are given, in this program's table; sums may have any order. */
-const ANY_ORDER = { rope_table: "f64" };
+const ANY_ORDER: Author = { name: "faultline", version: "", settings: { rope_table: "f64" } };
+
+/** Kernels of other authors: sums in any order; their inputs are what they were given, and what they store is rounded once. */
+export function anyKernels(how: { readonly decodesWeights: boolean; readonly exactAngles: boolean }): Author {
+  const settings = { inputs: "stored", between: "f32" };
+  const decoded = how.decodesWeights ? { weights: "decoded" } : {};
+  const angles = how.exactAngles ? { rope_table: "f64" } : {};
+  return { name: "any", version: "", settings: { ...settings, ...decoded, ...angles } };
+}
 
 export class Answer {
   readonly #of: OpKernelCase;
   readonly #inputs: readonly Matrix[];
   readonly #context: OracleContext;
-  /** Within the bounds of this program's order of sums. */
+  /** Within the bounds of how the kernel's author declares to compute. */
   readonly right: Bounded;
 
-  constructor(of: OpKernelCase) {
+  constructor(of: OpKernelCase, author: Author = OWN) {
     const { model, tokens, posStart } = of;
     const sizes = model.axes(tokens.length, posStart + tokens.length);
     this.#of = of;
@@ -28,7 +40,7 @@ export class Answer {
       return matrix(rows, columns, Float64Array.from(input));
     });
     this.#context = oracleContext(model, new OracleWeights(model), posStart, tokens);
-    this.right = bounded(model, of.op, this.#inputs, this.#context, this.#how(OWN));
+    this.right = bounded(model, of.op, this.#inputs, this.#context, this.#how(author));
   }
 
   /** What else is right for another program: sums in any order, and where the op leaves it open another reading of its inputs. */
@@ -40,8 +52,8 @@ export class Answer {
     if (other !== null) yield other;
   }
 
-  #how(settings: Readonly<Record<string, string>>): Arithmetic {
+  #how(author: Author): Arithmetic {
     const { dtype } = this.#of;
-    return arithmeticOf(dtype, { name: "faultline", version: "", device: "", dtype, settings });
+    return arithmeticOf(dtype, { ...author, device: "", dtype });
   }
 }

@@ -106,7 +106,7 @@ const KINDS: Readonly<Record<OpKind, Kind>> = {
     ...{ inputs: ["token embd", "token embd"], weights: [], name: wide },
   },
 };
-const OP_KINDS = Object.keys(KINDS) as OpKind[];
+export const OP_KINDS = Object.keys(KINDS) as OpKind[];
 export type KernelKind = OpKind | ChoreKind;
 export const KINDS_OF_KERNEL: readonly KernelKind[] = [...OP_KINDS, ...CHORE_KINDS];
 

@@ -1,5 +1,5 @@
 /** What a kernel gave, held against the f64 oracle on the same inputs: its error, its share of the derived bound, what it touched. */
-import { ownError } from "../audited-op.ts";
+import { type OwnError, ownError } from "../audited-op.ts";
 import { Answer } from "./answer.ts";
 import type { KernelCase, OpKernelCase } from "./cases.ts";
 import { type ChoreFindings, choreFindings } from "./judge-chore.ts";
@@ -43,8 +43,8 @@ export interface KernelJudgement {
   readonly operations: number;
 }
 
-/** Judges a run; `answer` is the case's, where it is at hand. */
-export function judgeKernel(of: KernelCase, run: KernelOutput, answer?: Answer): KernelJudgement {
+/** Judges a run. `answer`: the case's where it is at hand; by the bounds of this program's own kernels unless told. */
+export function judgeKernel(of: KernelCase, run: KernelOutput, answer?: Answer | null): KernelJudgement {
   if ("chore" in of) return judged(of, run, choreFindings(of.chore, run.values));
   const { right } = answer ?? new Answer(of);
   const [bytes, operations] = [bytesOf(of, run.values.length), operationsOf(of, run.values.length)];
@@ -59,10 +59,7 @@ function judged(of: KernelCase, run: KernelOutput, found: ChoreFindings): Kernel
     ...(run.unwritten > reserved ? ["unwritten" as const] : []),
     ...(run.unstable > 0 ? ["unstable" as const] : []),
     ...(wrongWords > 0 ? ["bits" as const] : []),
-    ...(own.nonFinite.unexplained > 0 ? ["non-finite" as const] : []),
-    ...(own.nonFinite.absorbed > 0 ? ["absorbed" as const] : []),
-    ...(own.worstShare > 1 ? ["bound" as const] : []),
-    ...(own.verdict === "likely" && own.worstShare <= 1 ? ["pattern" as const] : []),
+    ...wrongValues(own),
   ];
   return {
     case: { id: of.id, kind: of.kind, shape: of.shape, type: of.type, data: of.data, dtype: of.dtype },
@@ -72,6 +69,14 @@ function judged(of: KernelCase, run: KernelOutput, found: ChoreFindings): Kernel
     ...{ ofLikely: own.likelyShare, ofWorst: own.worstShare, milliseconds: run.milliseconds, bytes, operations },
   };
 }
+
+/** What is wrong with values, whoever computed them. */
+export const wrongValues = (own: OwnError): Reason[] => [
+  ...(own.nonFinite.unexplained > 0 ? ["non-finite" as const] : []),
+  ...(own.nonFinite.absorbed > 0 ? ["absorbed" as const] : []),
+  ...(own.worstShare > 1 ? ["bound" as const] : []),
+  ...(own.verdict === "likely" && own.worstShare <= 1 ? ["pattern" as const] : []),
+];
 
 /** Of rows of `columns`; elements that are not finite on a side are left out. */
 function worstRow(expected: Float64Array, actual: Float32Array, columns: number): number {

@@ -1,0 +1,98 @@
+/** `faultline kernels --wgsl FILE --as OP --bindings FILE.json`: the examples of docs/examples, right and wrong, and what is refused. */
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { kernelsSchema } from "../../src/report/kernels.ts";
+import { expectRefused, faultline } from "../support/cli.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "faultline-own-"));
+const examples = join(import.meta.dirname, "../../docs/examples");
+
+/** An example, changed where that is told, tried. */
+function tried(example: string, op: string, [find, replace]: readonly [string, string] = ["", ""]) {
+  const source = readFileSync(join(examples, `${example}.wgsl`), "utf8");
+  expect(source).toContain(find);
+  const path = join(folder, `${example}.wgsl`);
+  writeFileSync(
+    path,
+    source.replace(find, () => replace),
+  );
+  const bindings = join(examples, `${example}.json`);
+  const run = faultline("kernels", "--wgsl", path, "--as", op, "--bindings", bindings, "--json", "-q", "--no-time");
+  expect(run.stdout, run.stderr).not.toBe("");
+  return { status: run.status, ...kernelsSchema.parse(JSON.parse(run.stdout)) };
+}
+
+describe("a foreign RMSNorm", () => {
+  it("passes at every case that it takes, and those that it does not are counted", () => {
+    const { status, cases, left_out } = tried("rms_norm_vec4", "rms_norm");
+    expect(status).toBe(0);
+    expect(left_out).toEqual([{ reason: "needs columns % 4 == 0", cases: 80 - cases.length }]);
+    expect(cases.length).toBeGreaterThan(30);
+  }, 60_000);
+
+  it.each([
+    [
+      "eps outside the root",
+      "inverseSqrt(sums[0] * params.inverse + params.epsilon)",
+      "(1.0 / (sqrt(sums[0] * params.inverse) + params.epsilon))",
+    ],
+    ["the mean of one column less", "sums[0] * params.inverse", "sums[0] / f32(params.hidden - 1u)"],
+    ["no gain", "factor * scale[i]", "factor * sign(scale[i])"],
+  ])(
+    "%s fails",
+    (_name, find, replace) => {
+      const { status, cases } = tried("rms_norm_vec4", "rms_norm", [find, replace]);
+      expect(status).toBe(1);
+      expect(cases.find(({ id }) => id === "rms_norm 4x32 F32 normal f32")?.verdict).toBe("fail");
+    },
+    60_000,
+  );
+});
+
+describe("a foreign linear over a file's own Q8_0 blocks", () => {
+  it("passes at every Q8_0 case, with and without a bias", () => {
+    const { status, cases, left_out } = tried("linear_q8_0", "linear");
+    expect(status).toBe(0);
+    expect(cases.every(({ type }) => type === "Q8_0")).toBe(true);
+    expect(cases.filter(({ shape }) => shape.includes("bias")).length).toBeGreaterThan(0);
+    expect(left_out.map(({ reason }) => reason)).toEqual(["takes weights in Q8_0"]);
+  }, 60_000);
+
+  it.each([
+    [
+      "quants without a sign",
+      "f32(i32((blocks[at / 4u] >> shift) << 24u) >> 24u)",
+      "f32((blocks[at / 4u] >> shift) & 255u)",
+    ],
+    ["the last block left out", "block < params.columns / 32u", "block + 1u < params.columns / 32u"],
+  ])(
+    "%s fails",
+    (_name, find, replace) => {
+      expect(tried("linear_q8_0", "linear", [find, replace]).status).toBe(1);
+    },
+    60_000,
+  );
+});
+
+describe("what is refused", () => {
+  const wgsl = join(examples, "rms_norm_vec4.wgsl");
+  const right = JSON.parse(readFileSync(join(examples, "rms_norm_vec4.json"), "utf8")) as Record<string, unknown>;
+  const refused = (changes: object, words: RegExp, ...options: string[]) => {
+    const path = join(folder, "mine.json");
+    writeFileSync(path, JSON.stringify({ ...right, ...changes }));
+    expectRefused(["kernels", "--wgsl", wgsl, "--as", "rms_norm", "--bindings", path, "-q", ...options], words);
+  };
+
+  it("is said in one line", () => {
+    refused({ grid: 1 }, /mine\.json: .*grid/);
+    refused({ bindings: { 0: "x" } }, /mine\.json: bindings: "gain" stands nowhere/);
+    refused({ entry: "other" }, /rms_norm_vec4\.wgsl: at rms_norm .*other.*; change its --bindings/);
+    refused({ overrides: { LANES: 4 } }, /rms_norm_vec4\.wgsl: at rms_norm .*LANES/);
+    refused({ workgroups: ["tokens / 2"] }, /workgroups\.0: "tokens \/ 2" is 3\.5; whole numbers from 1 to 65535/);
+    refused({ needs: ["columns == 5"] }, /none of 80 cases is tried: the kernel needs columns == 5/);
+    refused({}, /--bindings and --fault do not go together/, "--fault", "norm.eps");
+    expectRefused(["kernels", "--bindings", join(folder, "mine.json")], /--wgsl and --as go together/);
+  }, 120_000);
+});
