@@ -1,15 +1,11 @@
 /** What commands that audit share: the model as the trace ran it, and an audit with its causes. */
 import { type AuditOptions, auditTrace } from "../compare/audit.ts";
 import { diagnoseAudit, type JudgedAudit } from "../compare/judged-audit.ts";
-import { type Model, openModel } from "../model/model.ts";
+import type { Model } from "../model/model.ts";
 import type { Trace } from "../trace/reader.ts";
 import { progressBar } from "./progress.ts";
 
-/** The model with the layers that the trace ran. */
-export function modelOf(trace: Trace, path: string): Promise<Model> {
-  const { layers } = trace.manifest.producer.settings;
-  return openModel(path, typeof layers === "string" ? { layers } : {});
-}
+export { modelOf } from "../compare/judged-traces.ts";
 
 /** An audit with its causes, with progress on the terminal. */
 export async function audited(

@@ -211,7 +211,8 @@ function probabilities({ heads, tokens, posStart }: KernelShape, seed: number): 
   return out;
 }
 
-interface HeldTensor {
+/** A weight in memory. */
+export interface HeldTensor {
   readonly tensor: TensorInfo;
   readonly bytes: Uint8Array;
 }
@@ -227,7 +228,8 @@ function tensorOf(name: string, shape: readonly number[], typeName: string, rand
   };
 }
 
-function weightsOf(held: readonly HeldTensor[]): WeightFile {
+/** Weights in memory as a file has them. */
+export function weightsOf(held: readonly HeldTensor[]): WeightFile {
   const find = (name: string) => {
     const found = held.find(({ tensor }) => tensor.name === name);
     if (found === undefined) throw new Error(`no weight ${name}`);
