@@ -7,7 +7,7 @@ import type { Gpu } from "../engine/device.ts";
 import { type Description, readDescription } from "../engine/foreign/description.ts";
 import { type ForeignKernel, leftOutAt } from "../engine/foreign/foreign-kernel.ts";
 import { BORDER, type KernelRun, runPrepared } from "../engine/kernel-run.ts";
-import { KERNELS, type KernelName } from "../engine/kernels.ts";
+import { fromFolder, KERNELS, type KernelName } from "../engine/kernels.ts";
 import type { ChoreKind } from "../model/chores.ts";
 import { InputError } from "../trace/errors.ts";
 
@@ -17,6 +17,7 @@ export interface OwnOptions {
   readonly bindings?: string;
   readonly fault?: string;
   readonly againstKernels?: string;
+  readonly kernels?: string;
 }
 
 /** A kernel that is tried in the place of this program's. */
@@ -29,6 +30,9 @@ export interface OwnKernel {
 
 /** The kernel of a kind of op. */
 export const kernelOf = (kind: KernelKind): KernelName => (kind === "embed" ? "get_rows" : kind);
+/** All that may compute it, by what an adapter can. */
+export const kernelsOf = (kind: KernelKind): KernelName[] =>
+  kind === "linear" ? ["linear", "linear_subgroup"] : [kernelOf(kind)];
 export const fileOf = (kind: KernelKind) => KERNELS[kernelOf(kind)].file;
 
 const isChore = (kind: KernelKind): kind is ChoreKind => CHORE_KINDS.some((each) => each === kind);
@@ -84,8 +88,21 @@ export async function runOwn(gpu: Gpu, kernel: ForeignKernel, of: OpKernelCase, 
   }
 }
 
-/** What a kernel's author may do: sums in any order, blocks multiplied as they are, angles of its own. */
-export function authorOf({ description }: OwnKernel): Author {
+/** What the kernels of a folder are judged by, where a kernel of a kind is there: as any other author's. */
+export const inFolder = (folder: string | undefined, kind: KernelKind): OwnKernel | null => {
+  const path =
+    folder === undefined
+      ? null
+      : kernelsOf(kind)
+          .map(fromFolder(folder))
+          .find((each) => each !== null);
+  return path == null ? null : { path, kind, description: null };
+};
+
+/** What a kernel's author may do: sums in any order, blocks multiplied as they are, angles of its own; of no author, what this program does. */
+export function authorOf(own: OwnKernel | null): Author | undefined {
+  if (own === null) return undefined;
+  const { description } = own;
   const bound = description === null ? null : [...description.bindings.values()];
   const exactAngles = bound === null || (bound.includes("cos") && bound.includes("sin"));
   return anyKernels({ decodesWeights: description?.weights === "f32", exactAngles });

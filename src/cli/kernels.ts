@@ -1,5 +1,5 @@
 /** `faultline kernels`: every kernel alone, at many shapes and on hard inputs, held against the f64 oracle. */
-import { existsSync } from "node:fs";
+import { appendFileSync, existsSync } from "node:fs";
 import type { Command } from "commander";
 import { Answer } from "../compare/kernels/answer.ts";
 import { againstHistory, historyOf, RISE, readHistory, saveHistory } from "../compare/kernels/baseline.ts";
@@ -17,10 +17,22 @@ import { runKernel } from "../engine/kernel-run.ts";
 import { fromFolder, type KernelName, Pipelines, type SourceOf, sourceText } from "../engine/kernels.ts";
 import type { KernelFacts, VersionPair } from "../report/kernel-facts.ts";
 import { isFailed, kernelsJson, kernelsText } from "../report/kernels.ts";
+import { kernelsSummary } from "../report/kernels-summary.ts";
 import { InputError } from "../trace/errors.ts";
 import { hashOf } from "../trace/sketch.ts";
 import { DIVERGENT } from "./compare.ts";
-import { authorOf, fileOf, kernelOf, type OwnOptions, ownKernel, runOwn, triedCases } from "./kernel-own.ts";
+import {
+  authorOf,
+  fileOf,
+  inFolder,
+  kernelOf,
+  kernelsOf,
+  type OwnKernel,
+  type OwnOptions,
+  ownKernel,
+  runOwn,
+  triedCases,
+} from "./kernel-own.ts";
 import { KernelVoices } from "./kernel-voices.ts";
 import {
   addDeviceOption,
@@ -38,6 +50,7 @@ interface Options extends OutputOptions, OwnOptions {
   readonly onnx: boolean;
   readonly save?: string;
   readonly baseline?: string;
+  readonly summary?: string;
   readonly alarmsFail: boolean;
 }
 
@@ -51,6 +64,7 @@ export function addKernels(program: Command, version: string): void {
     .option("--filter <words>", "only cases whose names hold all these words, e.g. 'linear Q4_K'")
     .option("--wgsl <file>", "try this kernel instead of this program's; with --as")
     .option("--as <op>", `the op that it computes: ${KINDS_OF_KERNEL.join(", ")}`)
+    .option("--kernels <dir>", "WGSL files that take the place of this program's of the same names")
     .option("--bindings <file>", "how --wgsl is called (JSON), where that is not as this program's own kernel is")
     .option("--fault <id>", "plant a bug (faultline faults) in every case that can have it");
   addDeviceOption(command)
@@ -59,6 +73,7 @@ export function addKernels(program: Command, version: string): void {
     .option("--save <file>", "add this run to a history (Arrow), which is made where it is not there")
     .option("--baseline <file>", `hold errors against a history: a rise above ${RISE} times its own is an alarm`)
     .option("--against-kernels <dir>", "another version's WGSL files: bits and times of both, alternately, in this run")
+    .option("--summary <file>", "add a summary in Markdown to a file, as a job's page ($GITHUB_STEP_SUMMARY) takes it")
     .option("--alarms-fail", "exit with 1 where there is an alarm, as where a kernel fails", false);
   addOutputOptions(addGitBisectOption(command))
     .addHelpText(
@@ -82,17 +97,31 @@ export function addKernels(program: Command, version: string): void {
         saveHistory(options.save, historyOf(judgements, { adapter, version, created: new Date().toISOString() }));
       }
       process.stdout.write(options.json ? `${JSON.stringify(kernelsJson(facts))}\n` : kernelsText(facts));
+      if (options.summary !== undefined) addSummary(options.summary, kernelsSummary(facts, options.alarmsFail));
       const isAlarmed = options.alarmsFail && (baseline?.rises.length ?? 0) > 0;
       if (isAlarmed || isFailed(facts)) process.exitCode = DIVERGENT;
     });
+}
+
+/** Adds a part to a page. Throws InputError where it cannot be written. */
+function addSummary(path: string, text: string): void {
+  try {
+    appendFileSync(path, text);
+  } catch (error) {
+    throw new InputError(
+      `--summary ${path}: cannot be written: ${error instanceof Error ? error.message.split(",")[0] : error}`,
+    );
+  }
 }
 
 async function kernelFacts(options: Options): Promise<Omit<KernelFacts, "baseline">> {
   const { filter, device, time, onnx, fault, quiet, againstKernels, wgsl } = options;
   const own = ownKernel(options);
   const described = own?.description ?? null;
+  const folder: SourceOf = options.kernels === undefined ? () => null : fromFolder(options.kernels);
+  if (options.kernels !== undefined) checkFolder(options.kernels);
   const sources: SourceOf = (kernel) =>
-    own !== null && described === null && kernel === kernelOf(own.kind) ? own.path : null;
+    own !== null && described === null && kernel === kernelOf(own.kind) ? own.path : folder(kernel);
   const isNamed = named(filter ?? "");
   const wanted = [...kernelCases((id) => isNamed(id) && (options.as === undefined || id.startsWith(`${options.as} `)))];
   if (wanted.length === 0) {
@@ -128,13 +157,17 @@ async function kernelFacts(options: Options): Promise<Omit<KernelFacts, "baselin
           ? runKernel(gpu, pipelines, single, calls)
           : runOwn(gpu, foreign, single, calls);
       const run = await running.catch((error: unknown) => {
-        throw wgsl === undefined || foreign !== null ? error : misfit(error, wgsl, each);
+        const given = wgsl ?? options.kernels;
+        throw given === undefined || foreign !== null ? error : misfit(error, given, each);
       });
-      const answer = "chore" in each ? null : new Answer(each, own === null ? undefined : authorOf(own));
+      const judge = (author: OwnKernel | null) => ("chore" in each ? null : new Answer(each, authorOf(author)));
+      const author = own ?? inFolder(options.kernels, each.kind);
+      const answer = judge(author);
       judgements.push(judgeKernel(each, run, answer));
       await voices.ask(each, answer, run.values);
       if (changed?.has(each.kind)) {
-        const beside = besideOther(gpu, each, run.values, { own: pipelines, other }, timed);
+        const theirs = author === null ? judge(inFolder(againstKernels, each.kind)) : answer;
+        const beside = besideOther(gpu, each, run.values, { own: pipelines, other }, { timed, answer: theirs });
         versions.push(
           await beside.catch((error: unknown) => {
             throw misfit(error, againstKernels ?? "", each);
@@ -160,15 +193,21 @@ const PAIRS = 21;
 /** Chance that any of the cases is called faster or slower and is not. */
 const LEVEL = 0.05;
 
-/** Kinds of op whose kernel has another source in a folder. Throws InputError where the folder has none of these files. */
-function changedKinds(folder: string, own: SourceOf): Set<KernelKind> {
+/** Throws InputError where a folder has none of the kernels' files. */
+function checkFolder(folder: string): void {
   const other = fromFolder(folder);
-  if (KINDS_OF_KERNEL.every((kind) => other(kernelOf(kind)) === null)) {
+  if (KINDS_OF_KERNEL.every((kind) => kernelsOf(kind).every((kernel) => other(kernel) === null))) {
     const files = new Set(KINDS_OF_KERNEL.map(fileOf));
     throw new InputError(`${folder}: has none of ${[...files].join(", ")}; give a folder of kernels`);
   }
+}
+
+/** Kinds of op whose kernel has another source in a folder. Throws InputError where the folder has none of these files. */
+function changedKinds(folder: string, own: SourceOf): Set<KernelKind> {
+  checkFolder(folder);
+  const other = fromFolder(folder);
   const isOther = (kernel: KernelName) => sourceText(kernel, other) !== sourceText(kernel, own);
-  return new Set(KINDS_OF_KERNEL.filter((kind) => isOther(kernelOf(kind))));
+  return new Set(KINDS_OF_KERNEL.filter((kind) => kernelsOf(kind).some(isOther)));
 }
 
 /** A kernel that was given and that the adapter refuses is its author's to mend. */
@@ -189,12 +228,12 @@ async function besideOther(
   of: KernelCase,
   values: Float32Array,
   versions: { own: Pipelines; other: Pipelines },
-  timed: number,
+  { timed, answer }: { timed: number; answer: Answer | null },
 ): Promise<VersionPair> {
   const run = await runKernel(gpu, versions.other, of, 0);
   const times = timed > 0 && isTimed(of) ? await timePairs(gpu, of, versions, PAIRS) : null;
   return {
-    other: judgeKernel(of, run),
+    other: judgeKernel(of, run, answer),
     isSame: hashOf(values) === hashOf(run.values),
     ratio: times === null ? null : pairedRatio(times.own, times.other, LEVEL / timed),
   };
