@@ -3,27 +3,28 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Given, Kind } from "../../src/api/given.ts";
 import { withinBudget } from "../../src/api/index.ts";
-import { type KernelCase, KINDS_OF_KERNEL, kernelCases } from "../../src/compare/kernels/cases.ts";
-import { anyKernels, judgeKernel } from "../../src/compare/kernels/judge.ts";
+import { Answer, anyKernels } from "../../src/compare/kernels/answer.ts";
+import { OP_KINDS, type OpKernelCase, opCases } from "../../src/compare/kernels/cases.ts";
+import { judgeKernel } from "../../src/compare/kernels/judge.ts";
 import { roundToBfloat16 } from "../../src/model/half.ts";
 import { evaluate, matrix } from "../../src/oracle/ops.ts";
 import { OracleWeights, oracleContext } from "../../src/oracle/oracle.ts";
 import { rowsAndColumns, shapeOf } from "../../src/trace/dims.ts";
 import { InputError } from "../../src/trace/errors.ts";
 
-const weightOf = ({ model, op }: KernelCase, index = 0) => {
+const weightOf = ({ model, op }: OpKernelCase, index = 0) => {
   const { rows, columns, type } = model.file.tensor(op.weights[index] ?? "");
   const tensor = model.file.tensor(op.weights[index] ?? "");
   return { rows, columns, type: type.name, blocks: model.file.readRows(tensor) };
 };
-const input = ({ inputs }: KernelCase, index = 0) => inputs[index] ?? new Float32Array(0);
-const heads = ({ model, posStart }: KernelCase) => {
+const input = ({ inputs }: OpKernelCase, index = 0) => inputs[index] ?? new Float32Array(0);
+const heads = ({ model, posStart }: OpKernelCase) => {
   const { heads, kvHeads, headDim } = model.parameters;
   return { heads, kvHeads, headDim, posStart };
 };
 
 /** A case of `faultline kernels` as somebody's own suite would give it. */
-const GIVEN: { readonly [K in Kind]: (of: KernelCase) => Given[K] } = {
+const GIVEN: { readonly [K in Kind]: (of: OpKernelCase) => Given[K] } = {
   embed: (of) => ({ table: weightOf(of), ids: of.tokens }),
   rms_norm: (of) => ({
     ...{ x: input(of), eps: 1e-5 },
@@ -46,7 +47,7 @@ const GIVEN: { readonly [K in Kind]: (of: KernelCase) => Given[K] } = {
 };
 
 /** The right output, rounded to f32. */
-function right(of: KernelCase): Float32Array {
+function right(of: OpKernelCase): Float32Array {
   const { model, op, tokens, posStart } = of;
   const sizes = model.axes(tokens.length, posStart + tokens.length);
   const inputs = of.inputs.map((values, i) => {
@@ -56,17 +57,17 @@ function right(of: KernelCase): Float32Array {
   return Float32Array.from(evaluate(op, inputs, oracleContext(model, new OracleWeights(model), posStart, tokens)).data);
 }
 
-function budget<K extends Kind>(kind: K, of: KernelCase, output: Float32Array) {
+function budget<K extends Kind>(kind: K, of: OpKernelCase, output: Float32Array) {
   return withinBudget(kind, output, GIVEN[kind](of), { angles: "f64", weights: "decoded", inputs: "stored" });
 }
 
 const smallest = (kind: Kind) =>
-  [...kernelCases((id) => id.startsWith(`${kind} `) && / (F32 |Q4_K |)(normal|nan) f32$/.test(id))].filter(
+  [...opCases((id) => id.startsWith(`${kind} `) && / (F32 |Q4_K |)(normal|nan) f32$/.test(id))].filter(
     ({ inputs, op, model }) =>
       inputs.every((each) => each.length < 20_000) && op.weights.every((name) => model.file.tensor(name).rows < 300),
   );
 
-describe.each(KINDS_OF_KERNEL as Kind[])("%s", (kind) => {
+describe.each(OP_KINDS as Kind[])("%s", (kind) => {
   const cases = smallest(kind);
 
   it("judges as `faultline kernels` does, right and wrong outputs alike", () => {
@@ -84,7 +85,7 @@ describe.each(KINDS_OF_KERNEL as Kind[])("%s", (kind) => {
       ];
       for (const output of outputs) {
         const facts = budget(kind, of, output);
-        const kernel = judgeKernel(of, { values: output, ...run }, author);
+        const kernel = judgeKernel(of, { values: output, ...run }, new Answer(of, author));
         const isKnown = facts.verdict !== "not-judged";
         if (isKnown) expect([of.id, facts.verdict, facts.reasons]).toEqual([of.id, kernel.verdict, kernel.reasons]);
         expect(facts.ofBound).toBe(kernel.ofWorst);
