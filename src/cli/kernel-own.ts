@@ -7,9 +7,10 @@ import type { Gpu } from "../engine/device.ts";
 import { type Description, readDescription } from "../engine/foreign/description.ts";
 import { type ForeignKernel, leftOutAt } from "../engine/foreign/foreign-kernel.ts";
 import { BORDER, type KernelRun, runPrepared } from "../engine/kernel-run.ts";
-import { fromFolder, KERNELS, type KernelName } from "../engine/kernels.ts";
+import { fromFolder } from "../engine/kernels.ts";
 import type { ChoreKind } from "../model/chores.ts";
 import { InputError } from "../trace/errors.ts";
+import { fileOf, kernelsOf } from "./kernel-folders.ts";
 
 export interface OwnOptions {
   readonly wgsl?: string;
@@ -27,13 +28,6 @@ export interface OwnKernel {
   /** Null where it is called as this program's own. */
   readonly description: Description | null;
 }
-
-/** The kernel of a kind of op. */
-export const kernelOf = (kind: KernelKind): KernelName => (kind === "embed" ? "get_rows" : kind);
-/** All that may compute it, by what an adapter can. */
-export const kernelsOf = (kind: KernelKind): KernelName[] =>
-  kind === "linear" ? ["linear", "linear_subgroup"] : [kernelOf(kind)];
-export const fileOf = (kind: KernelKind) => KERNELS[kernelOf(kind)].file;
 
 const isChore = (kind: KernelKind): kind is ChoreKind => CHORE_KINDS.some((each) => each === kind);
 

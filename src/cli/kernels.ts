@@ -8,31 +8,20 @@ import { judgeKernel, type KernelJudgement } from "../compare/kernels/judge.ts";
 import { pairedRatio } from "../compare/kernels/paired.ts";
 import { storeFault } from "../engine/chore.ts";
 import { Gpu } from "../engine/device.ts";
-import { GpuValidationError } from "../engine/errors.ts";
 import type { Fault } from "../engine/faults/fault.ts";
 import { parseFault } from "../engine/faults/parse.ts";
 import { ForeignKernel } from "../engine/foreign/foreign-kernel.ts";
 import { timePairs } from "../engine/kernel-pair.ts";
 import { runKernel } from "../engine/kernel-run.ts";
-import { fromFolder, type KernelName, Pipelines, type SourceOf, sourceText } from "../engine/kernels.ts";
+import { Pipelines, type SourceOf } from "../engine/kernels.ts";
 import type { KernelFacts, VersionPair } from "../report/kernel-facts.ts";
 import { isFailed, kernelsJson, kernelsText } from "../report/kernels.ts";
 import { kernelsSummary } from "../report/kernels-summary.ts";
 import { InputError } from "../trace/errors.ts";
 import { hashOf } from "../trace/sketch.ts";
 import { DIVERGENT } from "./compare.ts";
-import {
-  authorOf,
-  fileOf,
-  inFolder,
-  kernelOf,
-  kernelsOf,
-  type OwnKernel,
-  type OwnOptions,
-  ownKernel,
-  runOwn,
-  triedCases,
-} from "./kernel-own.ts";
+import { changedKernels, fileOf, kernelOf, kernelsIn, kernelsOf, misfit } from "./kernel-folders.ts";
+import { authorOf, inFolder, type OwnKernel, type OwnOptions, ownKernel, runOwn, triedCases } from "./kernel-own.ts";
 import { KernelVoices } from "./kernel-voices.ts";
 import {
   addDeviceOption,
@@ -118,8 +107,7 @@ async function kernelFacts(options: Options): Promise<Omit<KernelFacts, "baselin
   const { filter, device, time, onnx, fault, quiet, againstKernels, wgsl } = options;
   const own = ownKernel(options);
   const described = own?.description ?? null;
-  const folder: SourceOf = options.kernels === undefined ? () => null : fromFolder(options.kernels);
-  if (options.kernels !== undefined) checkFolder(options.kernels);
+  const folder: SourceOf = options.kernels === undefined ? () => null : kernelsIn(options.kernels);
   const sources: SourceOf = (kernel) =>
     own !== null && described === null && kernel === kernelOf(own.kind) ? own.path : folder(kernel);
   const isNamed = named(filter ?? "");
@@ -135,7 +123,8 @@ async function kernelFacts(options: Options): Promise<Omit<KernelFacts, "baselin
   if (fault !== undefined && planted.every((each) => each.fault === null)) {
     throw new InputError(refusal ?? `${fault}: no case can have it`);
   }
-  const changed = againstKernels === undefined ? null : changedKinds(againstKernels, sources);
+  const others = againstKernels === undefined ? null : kernelsIn(againstKernels);
+  const changed = others === null ? null : changedKinds(sources, others);
   const gpu = await Gpu.open(device);
   const voices = await KernelVoices.open(onnx);
   const bar = progressBar("kernels", "cases", quiet);
@@ -143,7 +132,7 @@ async function kernelFacts(options: Options): Promise<Omit<KernelFacts, "baselin
   try {
     const pipelines = new Pipelines(gpu, sources);
     const foreign = own === null || described === null ? null : new ForeignKernel(gpu, own.path, described);
-    const other = new Pipelines(gpu, againstKernels === undefined ? undefined : fromFolder(againstKernels));
+    const other = new Pipelines(gpu, others ?? undefined);
     const timed = time ? cases.filter((each) => changed?.has(each.kind) && isTimed(each)).length : 0;
     const judgements: KernelJudgement[] = [];
     const versions: VersionPair[] = [];
@@ -158,7 +147,9 @@ async function kernelFacts(options: Options): Promise<Omit<KernelFacts, "baselin
           : runOwn(gpu, foreign, single, calls);
       const run = await running.catch((error: unknown) => {
         const given = wgsl ?? options.kernels;
-        throw given === undefined || foreign !== null ? error : misfit(error, given, each);
+        throw given === undefined || foreign !== null
+          ? error
+          : misfit(error, given, each.id, `kernels/${fileOf(each.kind)}`);
       });
       const judge = (author: OwnKernel | null) => ("chore" in each ? null : new Answer(each, authorOf(author)));
       const author = own ?? inFolder(options.kernels, each.kind);
@@ -170,7 +161,7 @@ async function kernelFacts(options: Options): Promise<Omit<KernelFacts, "baselin
         const beside = besideOther(gpu, each, run.values, { own: pipelines, other }, { timed, answer: theirs });
         versions.push(
           await beside.catch((error: unknown) => {
-            throw misfit(error, againstKernels ?? "", each);
+            throw misfit(error, againstKernels ?? "", each.id, `kernels/${fileOf(each.kind)}`);
           }),
         );
       }
@@ -193,31 +184,10 @@ const PAIRS = 21;
 /** Chance that any of the cases is called faster or slower and is not. */
 const LEVEL = 0.05;
 
-/** Throws InputError where a folder has none of the kernels' files. */
-function checkFolder(folder: string): void {
-  const other = fromFolder(folder);
-  if (KINDS_OF_KERNEL.every((kind) => kernelsOf(kind).every((kernel) => other(kernel) === null))) {
-    const files = new Set(KINDS_OF_KERNEL.map(fileOf));
-    throw new InputError(`${folder}: has none of ${[...files].join(", ")}; give a folder of kernels`);
-  }
-}
-
-/** Kinds of op whose kernel has another source in a folder. Throws InputError where the folder has none of these files. */
-function changedKinds(folder: string, own: SourceOf): Set<KernelKind> {
-  checkFolder(folder);
-  const other = fromFolder(folder);
-  const isOther = (kernel: KernelName) => sourceText(kernel, other) !== sourceText(kernel, own);
-  return new Set(KINDS_OF_KERNEL.filter((kind) => kernelsOf(kind).some(isOther)));
-}
-
-/** A kernel that was given and that the adapter refuses is its author's to mend. */
-function misfit(error: unknown, given: string, of: KernelCase): unknown {
-  if (!(error instanceof GpuValidationError) || error.message.startsWith(given)) return error;
-  const file = fileOf(of.kind);
-  const [why = ""] = error.message.split(/; please report|; run /);
-  return new InputError(
-    `${given}: does not take ${of.id}: ${why}; its entry point, bindings and constants are those of kernels/${file}`,
-  );
+/** Kinds of case that another text computes. */
+function changedKinds(own: SourceOf, other: SourceOf): Set<KernelKind> {
+  const changed = changedKernels(own, other);
+  return new Set(KINDS_OF_KERNEL.filter((kind) => kernelsOf(kind).some((kernel) => changed.includes(kernel))));
 }
 
 const isTimed = ({ data, dtype }: KernelCase) => data === "normal" && dtype === "f32";

@@ -12,7 +12,7 @@ import { GpuOutOfMemoryError } from "./errors.ts";
 import type { Fault } from "./faults/fault.ts";
 import { type Plant, planter } from "./faults/plant.ts";
 import { planHauls, RoundTrip } from "./haul.ts";
-import { type Binding, Pipelines } from "./kernels.ts";
+import { type Binding, type KernelName, Pipelines, type SourceOf } from "./kernels.ts";
 import type { StepShape } from "./lowering.ts";
 import { planPass, tokensPerPass } from "./plan.ts";
 import { Poison, type PoisonPattern } from "./poison.ts";
@@ -34,6 +34,8 @@ export interface ExecutorOptions {
   readonly haulBytes?: number;
   /** Threads of a workgroup; the adapter's own where absent. */
   readonly width?: number;
+  /** Other kernels than this program's; what counts and hashes stays this program's own, so that runs can be held beside one another. */
+  readonly sourceOf?: SourceOf;
   /** Bugs to plant on purpose. */
   readonly faults?: readonly Fault[];
 }
@@ -43,6 +45,13 @@ const TENSOR_BYTES = 64 << 20;
 const MAX_TOKENS = 256;
 /** Plans kept ready: the prefill's, its last pass's, the decode step's. Without a KV cache every step has its own. */
 const READY_PLANS = 3;
+/** What measures is no part of what is measured. */
+const MEASURING: readonly KernelName[] = ["row_statistics", "poison"];
+const computing =
+  (sourceOf: SourceOf = () => null): SourceOf =>
+  (kernel) =>
+    MEASURING.includes(kernel) ? null : sourceOf(kernel);
+
 export class Executor implements StepRunner {
   readonly #gpu: Gpu;
   readonly #model: Model;
@@ -67,7 +76,7 @@ export class Executor implements StepRunner {
     this.#gpu = gpu;
     this.#model = model;
     this.#weights = weights;
-    this.#pipelines = new Pipelines(gpu);
+    this.#pipelines = new Pipelines(gpu, computing(options.sourceOf));
     this.#capacity = options.capacity;
     this.#dtype = options.dtype ?? "f32";
     this.#width = options.width ?? gpu.width;
@@ -100,7 +109,7 @@ export class Executor implements StepRunner {
         model: this.#model,
         weights: this.#weights,
         width: this.#width,
-        subgroups: this.#gpu.subgroups && this.#plant === undefined,
+        subgroups: this.#pipelines.subgroups && this.#plant === undefined,
         tokens: size,
         ids: this.#buffers.upload("token ids", new Uint32Array(this.#maxTokens)),
         cosines: this.#cosines,

@@ -74,10 +74,14 @@ export class Pipelines {
   readonly #sourceOf: SourceOf;
   readonly #modules = new Map<string, Promise<GPUShaderModule>>();
   readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
+  /** True if products go through `linear_subgroup`. This program's own never takes the place of another author's `linear`. */
+  readonly subgroups: boolean;
 
   constructor(gpu: Gpu, sourceOf: SourceOf = () => null) {
     this.#gpu = gpu;
     this.#sourceOf = sourceOf;
+    const isAlone = sourceOf("linear_subgroup") === null && sourceText("linear", sourceOf) !== sourceText("linear");
+    this.subgroups = gpu.subgroups && !isAlone;
   }
 
   /** The compiled kernel. Asked for together, kernels compile side by side. Throws GpuValidationError naming the kernel. */
@@ -127,9 +131,11 @@ async function compileModule(
 
 /** `file:line` of a line of a kernel's source. */
 function lineOf(line: number, kernel: KernelName, sourceOf: SourceOf): string {
+  const paths = sourcePaths(kernel, sourceOf);
   let rest = line;
-  for (const path of sourcePaths(kernel, sourceOf)) {
-    const lines = readFileSync(path, "utf8").split("\n").length - 1;
+  for (const [i, path] of paths.entries()) {
+    // The last file's last line may lack its line feed.
+    const lines = i + 1 < paths.length ? readFileSync(path, "utf8").split("\n").length - 1 : Number.POSITIVE_INFINITY;
     if (rest <= lines) return `${path.startsWith(kernelPath("")) ? `kernels/${basename(path)}` : path}:${rest}`;
     rest -= lines;
   }

@@ -54,7 +54,7 @@ export async function prepareSingleOp(
   const { cos, sin } = ropeTable(model.parameters.rope, 0, op.kind === "rope" ? keys : 0);
   const context: LoweringContext = {
     ...{ model, weights, width: gpu.width, tokens: tokens.length },
-    subgroups: gpu.subgroups && single.fault === undefined,
+    subgroups: pipelines.subgroups && single.fault === undefined,
     ids: buffers.upload("token ids", Uint32Array.from(tokens)),
     cosines: buffers.upload("rope.cos", Float32Array.from(cos)),
     sines: buffers.upload("rope.sin", Float32Array.from(sin)),

@@ -145,6 +145,16 @@ describe("another version of the kernels", () => {
     expect(against(version("add", "add.wgsl", "a[i] + b[i]", "b[i] + a[i]")).other_version?.cases).toEqual([]);
   }, 120_000);
 
+  it("a `linear` of its own is what runs, on adapters too where this program has another; one of its own for these is seen", () => {
+    const linear = (dir: string) =>
+      tried("--filter", "linear 1x256x256+bias F32 normal f32", "--against-kernels", dir).other_version;
+    const wrong = linear(version("product", "weight_blocks.wgsl", "sum += bias[n]", "sum -= bias[n]"));
+    expect(wrong?.cases.some(({ verdict }) => verdict === "fail")).toBe(true);
+    const shared = linear(version("shared", "linear_subgroup.wgsl", "\n", "\n// another text\n"));
+    expect(shared?.cases.length).toBeGreaterThan(0);
+    expect(shared?.cases.every((each) => each.same_bits)).toBe(true);
+  }, 60_000);
+
   it("one that cannot be run is refused in one line", () => {
     const run = ["kernels", "--no-time", "--filter", "rms_norm 7x576", "--against-kernels"];
     expectRefused(
@@ -155,7 +165,7 @@ describe("another version of the kernels", () => {
       [...run, version("unbound", "rms_norm.wgsl", "@binding(2)", "@binding(7)")],
       /unbound: does not take rms_norm 7x576 .*bindings and constants are those of kernels\/rms_norm/,
     );
-    expectRefused([...run, folder], /has none of weight_blocks\.wgsl, rms_norm\.wgsl/);
+    expectRefused([...run, folder], /has none of weight_blocks\.wgsl, linear_subgroup\.wgsl, rms_norm\.wgsl/);
   });
 });
 

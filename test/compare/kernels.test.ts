@@ -189,16 +189,16 @@ describe("bugs of kernels that are no op's", () => {
   const STATS = "row_statistics 7x65/stats normal f32";
   const SKETCH = "row_statistics 7x65/sketch normal f32";
   it.each<Wrong>([
-    ["leaves the last column out", STATS, "i < row.columns; i += WIDTH", "i + 1u < row.columns; i += WIDTH", "bits"],
+    ["leaves the last column out", STATS, "i < row.columns; i += LANES", "i + 1u < row.columns; i += LANES", "bits"],
     ["sums a column too many", STATS, "i < row.columns; i += LANES", "i <= row.columns + 3u; i += LANES", "bound"],
     ["starts at the first row of the table", STATS, "batch.first + min(", "0u * batch.first + min(", "bits"],
-    ["hashes columns, not elements", STATS, "let flat = row.first + i", "let flat = i", "bits"],
+    ["hashes columns, not elements", STATS, "bits, i, row.first + i)", "bits, i, i)", "bits"],
     ["keeps the last maximum", "row_statistics 9x257/stats edges f32", "b.column < a.column", "false", "bits"],
     [
       "misses a NaN",
       "row_statistics 7x65/stats nan f32",
-      "magnitude > 0x7f800000u;",
-      "magnitude > 0x7fc00000u;",
+      "magnitude > 0x7f800000u)",
+      "magnitude > 0x7fc00000u)",
       "bits",
     ],
     ["takes 0 and -0 for one", "row_statistics 9x257/stats edges f32", "magnitude == 0u);\n", "bits == 0u);\n", "bits"],

@@ -130,6 +130,8 @@ describe("a description", () => {
 });
 
 const STEP = { uniform: ["tokens: u32", "pos_start: u32", "keys: u32"] };
+/** They read four elements at a load, and buffers have exactly their tensor's size. */
+const QUADS = { needs: ["head_dim % 4 == 0"] };
 const ATTENTION = { HEADS: "heads", GROUP: "heads / kv_heads", HEAD_DIM: "head_dim", WIDTH: "width" };
 /** This program's own kernels, described. */
 const OURS: Readonly<Partial<Record<OpKind, object>>> = {
@@ -143,7 +145,7 @@ const OURS: Readonly<Partial<Record<OpKind, object>>> = {
     overrides: { HEAD_DIM: "head_dim", COLUMNS: "columns", WIDTH: "width" },
   },
   attn_scores: {
-    ...{ entry: "attn_scores", workgroups: ["ceil(keys / width)", "tokens", "heads"] },
+    ...{ ...QUADS, entry: "attn_scores", workgroups: ["ceil(keys / width)", "tokens", "heads"] },
     ...{ bindings: { 0: STEP, 1: "q", 2: "k", 3: "y" }, overrides: { ...ATTENTION, SCALE: "scale" } },
   },
   causal_softmax: {
@@ -151,7 +153,7 @@ const OURS: Readonly<Partial<Record<OpKind, object>>> = {
     overrides: { WIDTH: "width" },
   },
   attn_ctx: {
-    ...{ entry: "attn_ctx", workgroups: ["ceil(heads * head_dim / width)", "tokens"] },
+    ...{ ...QUADS, entry: "attn_ctx", workgroups: ["ceil(heads * head_dim / width)", "tokens"] },
     ...{ bindings: { 0: STEP, 1: "p", 2: "v", 3: "y" }, overrides: ATTENTION },
   },
   swiglu: { ...ADD, entry: "swiglu", bindings: { 0: { uniform: ["count: u32"] }, 1: "gate", 2: "up", 3: "y" } },
@@ -166,6 +168,7 @@ describe("what is described", () => {
     const kernel = new ForeignKernel(gpu, kernelPath(`${kind}.wgsl`), description);
     let count = 0;
     for (const each of opCases((id) => id.startsWith(`${kind} `) && / (normal|nan) /.test(id))) {
+      if (leftOutAt(description, each) !== null) continue;
       const own = await runKernel(gpu, pipelines, each, 0);
       const described = await runPrepared(gpu, "described", await kernel.prepare(each, BORDER), 0);
       expect([each.id, hashOf(described.values)]).toEqual([each.id, hashOf(own.values)]);

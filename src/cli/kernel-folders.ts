@@ -1,0 +1,37 @@
+/** Folders of kernels, by the names of this program's own files: what is in them, and what differs. */
+import type { KernelKind } from "../compare/kernels/cases.ts";
+import { GpuValidationError } from "../engine/errors.ts";
+import { fromFolder, KERNELS, type KernelName, type SourceOf, sourceText } from "../engine/kernels.ts";
+import { InputError } from "../trace/errors.ts";
+
+/** The kernel of a kind of case. */
+export const kernelOf = (kind: KernelKind): KernelName => (kind === "embed" ? "get_rows" : kind);
+/** All that may compute it, by what an adapter can. */
+export const kernelsOf = (kind: KernelKind): KernelName[] =>
+  kind === "linear" ? ["linear", "linear_subgroup"] : [kernelOf(kind)];
+export const fileOf = (kind: KernelKind) => KERNELS[kernelOf(kind)].file;
+
+const NAMES = Object.keys(KERNELS) as KernelName[];
+
+/** The kernels of a folder; those that it lacks are this program's own. Throws InputError where it has none of the files. */
+export function kernelsIn(folder: string): SourceOf {
+  const sources = fromFolder(folder);
+  if (NAMES.every((kernel) => sources(kernel) === null)) {
+    const files = new Set(NAMES.map((kernel) => KERNELS[kernel].file));
+    throw new InputError(`${folder}: has none of ${[...files].join(", ")}; give a folder of kernels`);
+  }
+  return sources;
+}
+
+/** Kernels that are compiled from another text. */
+export const changedKernels = (own: SourceOf, other: SourceOf): KernelName[] =>
+  NAMES.filter((kernel) => sourceText(kernel, other) !== sourceText(kernel, own));
+
+/** A kernel that was given and that the adapter refuses is its author's to mend. `what`: it does not take. `file`: this program's own. */
+export function misfit(error: unknown, given: string, what: string, file: string): unknown {
+  if (!(error instanceof GpuValidationError) || error.message.startsWith(given)) return error;
+  const [why = ""] = error.message.split(/; please report|; run /);
+  return new InputError(
+    `${given}: does not take ${what}: ${why}; its entry point, bindings and constants are those of ${file}`,
+  );
+}
