@@ -25,6 +25,8 @@ export interface SingleOp {
   /** What the output is stored in. */
   readonly dtype: "f32" | "f16";
   readonly fault?: Fault;
+  /** By the kernel for every adapter, where this one has another (LoweringContext.subgroups). */
+  readonly portable?: boolean;
 }
 
 /** Runs the op and gives its output, flat row-major. Throws DeviceError, and InputError for a fault that needs other ops. */
@@ -54,7 +56,7 @@ export async function prepareSingleOp(
   const { cos, sin } = ropeTable(model.parameters.rope, 0, op.kind === "rope" ? keys : 0);
   const context: LoweringContext = {
     ...{ model, weights, width: gpu.width, tokens: tokens.length },
-    subgroups: pipelines.subgroups && single.fault === undefined,
+    subgroups: pipelines.subgroups && single.fault === undefined && single.portable !== true,
     ids: buffers.upload("token ids", Uint32Array.from(tokens)),
     cosines: buffers.upload("rope.cos", Float32Array.from(cos)),
     sines: buffers.upload("rope.sin", Float32Array.from(sin)),

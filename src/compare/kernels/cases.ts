@@ -13,6 +13,8 @@ import { normals, uniform } from "./random.ts";
 import { type KernelShape, shapesOf } from "./shapes.ts";
 
 export interface OpKernelCase {
+  /** By the kernel for every adapter, where some have one that suits them better. */
+  readonly portable?: boolean;
   /** `linear 5x33x17 Q4_0 normal f32`: the same in every run, what a baseline goes by. */
   readonly id: string;
   readonly kind: OpKind;
@@ -119,7 +121,7 @@ export function* kernelCases(wants: (id: string) => boolean = () => true): Gener
   yield* choreCases(wants);
 }
 
-/** Those of ops. Block types are tried at the shapes that their blocks divide, odd data with weights in F32. */
+/** Those of ops, linear's twice. Block types are tried at the shapes that their blocks divide, odd data with weights in F32. */
 export function* opCases(wants: (id: string) => boolean = () => true): Generator<OpKernelCase> {
   for (const kind of OP_KINDS) {
     for (const shape of shapesOf(kind)) {
@@ -127,8 +129,12 @@ export function* opCases(wants: (id: string) => boolean = () => true): Generator
         for (const data of dataOf(kind, type)) {
           for (const dtype of ["f32", "f16"] as const) {
             if (dtype === "f16" && (data !== "normal" || (type ?? "F32") !== "F32")) continue;
-            const id = [kind, KINDS[kind].name(shape), ...(type === null ? [] : [type]), data, dtype].join(" ");
-            if (wants(id)) yield kernelCase(id, kind, shape, type, data, dtype);
+            const name = [KINDS[kind].name(shape), ...(type === null ? [] : [type]), data, dtype].join(" ");
+            if (wants(`${kind} ${name}`)) yield kernelCase(`${kind} ${name}`, kind, shape, type, data, dtype);
+            const portable = `${kind} portable ${name}`;
+            if (kind === "linear" && wants(portable)) {
+              yield { ...kernelCase(portable, kind, shape, type, data, dtype), portable: true };
+            }
           }
         }
       }
