@@ -12,13 +12,13 @@ import { packageRoot } from "../model/package-root.ts";
 import { plain } from "../report/colors.ts";
 import { type DemoRun, demoHead, demoJson, demoRunText, demoTail, isAsPlanted } from "../report/demo.ts";
 import { Trace } from "../trace/reader.ts";
+import { EMBEDDED_MODEL } from "./embedded.ts";
 import { madeFolder } from "./folders.ts";
 import { addDeviceOption, addOutputOptions, type DeviceOption, type OutputOptions } from "./options.ts";
 import { readPrompt } from "./prompt.ts";
 import { traceModel } from "./trace-model.ts";
 
-/** The model that comes with the package, and what HuggingFace Transformers made of it (scripts/reference-trace.sh). */
-export const EMBEDDED_MODEL = "models/faultline-tiny-f16.gguf";
+/** What HuggingFace Transformers made of the embedded model (scripts/reference-trace.sh). */
 const REFERENCE = "models/faultline-tiny-f16.hf.arrow";
 /** All but the rotary tables, which are ours and not an op of anybody's. */
 const OPS = ["!rope.*"];

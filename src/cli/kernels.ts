@@ -16,6 +16,7 @@ import { runKernel } from "../engine/kernel-run.ts";
 import { Pipelines, type SourceOf } from "../engine/kernels.ts";
 import type { KernelFacts, VersionPair } from "../report/kernel-facts.ts";
 import { isFailed, kernelsJson, kernelsText } from "../report/kernels.ts";
+import { kernelsModelJson, kernelsModelSummary, kernelsModelText } from "../report/kernels-model.ts";
 import { kernelsSummary } from "../report/kernels-summary.ts";
 import { InputError } from "../trace/errors.ts";
 import { hashOf } from "../trace/sketch.ts";
@@ -23,25 +24,22 @@ import { DIVERGENT } from "./compare.ts";
 import { changedKernels, fileOf, kernelOf, kernelsIn, kernelsOf, misfit } from "./kernel-folders.ts";
 import { authorOf, inFolder, type OwnKernel, type OwnOptions, ownKernel, runOwn, triedCases } from "./kernel-own.ts";
 import { KernelVoices } from "./kernel-voices.ts";
-import {
-  addDeviceOption,
-  addGitBisectOption,
-  addOutputOptions,
-  type DeviceOption,
-  type OutputOptions,
-} from "./options.ts";
+import { type KernelsModelOptions, kernelsOfModel } from "./kernels-model.ts";
+import { addDeviceOption, addGitBisectOption, addOutputOptions, addPromptOptions, integer } from "./options.ts";
 import { progressBar } from "./progress.ts";
 
-interface Options extends OutputOptions, OwnOptions {
+interface Options extends KernelsModelOptions, OwnOptions {
   readonly filter?: string;
-  readonly device: Exclude<DeviceOption, "oracle">;
-  readonly time: boolean;
   readonly onnx: boolean;
   readonly save?: string;
   readonly baseline?: string;
   readonly summary?: string;
+  readonly gitBisect?: boolean;
   readonly alarmsFail: boolean;
 }
+
+/** Exit statuses where nothing could be judged: 2, and for `git bisect run` the one that skips. */
+const [COULD_NOT, SKIP] = [2, 125];
 
 /** Calls that are timed together: enough that a submission's own cost is spread. */
 const CALLS = 10;
@@ -49,6 +47,10 @@ const CALLS = 10;
 export function addKernels(program: Command, version: string): void {
   const command = program
     .command("kernels")
+    .argument(
+      "[model]",
+      "with --against-kernels: run this GGUF file (or `embedded`) by both versions, name the first op that differs",
+    )
     .description("try every kernel alone at many shapes, on hard inputs, against the f64 oracle")
     .option("--filter <words>", "only cases whose names hold all these words, e.g. 'linear Q4_K'")
     .option("--wgsl <file>", "try this kernel instead of this program's; with --as")
@@ -63,13 +65,19 @@ export function addKernels(program: Command, version: string): void {
     .option("--baseline <file>", `hold errors against a history: a rise above ${RISE} times its own is an alarm`)
     .option("--against-kernels <dir>", "another version's WGSL files: bits and times of both, alternately, in this run")
     .option("--summary <file>", "add a summary in Markdown to a file, as a job's page ($GITHUB_STEP_SUMMARY) takes it")
+    .option("-n, --steps <count>", "of a model: decode steps after the prompt (4)", integer(0))
     .option("--alarms-fail", "exit with 1 where there is an alarm, as where a kernel fails", false);
-  addOutputOptions(addGitBisectOption(command))
+  addOutputOptions(addGitBisectOption(addPromptOptions(command)))
     .addHelpText(
       "after",
-      "\nExit status: 0 all pass, 1 a kernel fails, 2 could not do it.\n\nExamples:\n  faultline kernels\n  faultline kernels --filter 'rms_norm wide'\n  faultline kernels --filter rope --fault rope.pairing\n  faultline kernels --save kernels.arrow\n  faultline kernels --baseline kernels.arrow --alarms-fail\n  faultline kernels --against-kernels ../before/kernels\n  faultline kernels --wgsl mine.wgsl --as rms_norm --bindings mine.json",
+      "\nExit status: 0 all pass (of a model: same bits, or all within their bounds), 1 a kernel fails, 2 could not do it.\n\nExamples:\n  faultline kernels\n  faultline kernels --filter 'rms_norm wide'\n  faultline kernels --filter rope --fault rope.pairing\n  faultline kernels --save kernels.arrow\n  faultline kernels --baseline kernels.arrow --alarms-fail\n  faultline kernels --against-kernels ../before/kernels\n  faultline kernels embedded --against-kernels ../before/kernels\n  faultline kernels --wgsl mine.wgsl --as rms_norm --bindings mine.json",
     )
-    .action(async (options: Options) => {
+    .action(async (path: string | undefined, options: Options) => {
+      checkMode(path, options);
+      if (path !== undefined) {
+        await runModel(path, options, version);
+        return;
+      }
       if (options.save !== undefined && options.fault !== undefined) {
         throw new InputError("--save: a run with a planted bug is no history; leave --fault out");
       }
@@ -90,6 +98,31 @@ export function addKernels(program: Command, version: string): void {
       const isAlarmed = options.alarmsFail && (baseline?.rises.length ?? 0) > 0;
       if (isAlarmed || isFailed(facts)) process.exitCode = DIVERGENT;
     });
+}
+
+/** What goes with cases alone, and what with a model. */
+const OF_CASES = ["filter", "wgsl", "as", "bindings", "fault", "save", "baseline", "alarmsFail"] as const;
+const OF_MODELS = ["prompt", "chat", "system", "tokens", "steps"] as const;
+
+/** Throws InputError for options that would do nothing. */
+function checkMode(path: string | undefined, options: Options): void {
+  const isGiven = (name: (typeof OF_CASES)[number] | (typeof OF_MODELS)[number]) =>
+    options[name] !== undefined && options[name] !== false;
+  const idle = path === undefined ? OF_MODELS.find(isGiven) : OF_CASES.find(isGiven);
+  if (idle === undefined) return;
+  const flag = `--${idle.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+  throw new InputError(
+    path === undefined ? `${flag} goes with a model; give one` : `${flag} goes with single kernels; leave ${path} out`,
+  );
+}
+
+/** Both versions on a whole model. */
+async function runModel(path: string, options: Options, version: string): Promise<void> {
+  const facts = await kernelsOfModel(path, options, version);
+  process.stdout.write(options.json ? `${JSON.stringify(kernelsModelJson(facts))}\n` : kernelsModelText(facts));
+  if (options.summary !== undefined) addSummary(options.summary, kernelsModelSummary(facts));
+  if (facts.verdict === "wrong") process.exitCode = DIVERGENT;
+  if (facts.verdict === "not-judged") process.exitCode = options.gitBisect === true ? SKIP : COULD_NOT;
 }
 
 /** Adds a part to a page. Throws InputError where it cannot be written. */

@@ -69,19 +69,27 @@ export function kernelPath(file: string): string {
   return fileURLToPath(new URL(`kernels/${file}`, packageRoot()));
 }
 
+/**
+ * True if products go through `linear_subgroup`: where the adapter can. It is compiled with the declarations of `linear`'s file, and
+ * this program's own never takes the place of another author's `linear`, whose product would not be run at all.
+ */
+export function usesSubgroups({ subgroups }: Pick<Gpu, "subgroups">, sourceOf: SourceOf): boolean {
+  const isAlone = sourceOf("linear_subgroup") === null && sourceText("linear", sourceOf) !== sourceText("linear");
+  return subgroups && !isAlone;
+}
+
 export class Pipelines {
   readonly #gpu: Gpu;
   readonly #sourceOf: SourceOf;
   readonly #modules = new Map<string, Promise<GPUShaderModule>>();
   readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
-  /** True if products go through `linear_subgroup`. This program's own never takes the place of another author's `linear`. */
+  /** True if products go through `linear_subgroup`. */
   readonly subgroups: boolean;
 
   constructor(gpu: Gpu, sourceOf: SourceOf = () => null) {
     this.#gpu = gpu;
     this.#sourceOf = sourceOf;
-    const isAlone = sourceOf("linear_subgroup") === null && sourceText("linear", sourceOf) !== sourceText("linear");
-    this.subgroups = gpu.subgroups && !isAlone;
+    this.subgroups = usesSubgroups(gpu, sourceOf);
   }
 
   /** The compiled kernel. Asked for together, kernels compile side by side. Throws GpuValidationError naming the kernel. */
