@@ -51,6 +51,23 @@ describe("a foreign RMSNorm", () => {
   );
 });
 
+describe.each([
+  [
+    "causal_softmax_online",
+    "causal_softmax",
+    ["sum = sum * exp(before - most) +", "sum = sum +"],
+    "causal_softmax 4/1x1x128@300 normal f32",
+  ],
+  ["rope_angles", "rope", ["params.pos_start + id.y", "id.y"], "rope 9/9x7x64@2041 normal f32"],
+] as const)("the example %s", (example, op, wrong, id) => {
+  it("passes at every case, and fails with a bug in it", () => {
+    const { status, left_out } = tried(example, op);
+    expect([status, left_out]).toEqual([0, []]);
+    const { status: failed, cases } = tried(example, op, wrong);
+    expect([failed, cases.find((each) => each.id === id)?.verdict]).toEqual([1, "fail"]);
+  }, 60_000);
+});
+
 describe("a foreign linear over a file's own Q8_0 blocks", () => {
   it("passes at every Q8_0 case, with and without a bias", () => {
     const { status, cases, left_out } = tried("linear_q8_0", "linear");
