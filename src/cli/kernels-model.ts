@@ -112,7 +112,7 @@ async function versionsRun(run: Run): Promise<KernelsModelFacts> {
     const executors = { own: executorOf(own), other: executorOf(other) };
     const device = gpu.adapter.description;
     const tracedBy = (version: Version, name: "own" | "other", follow?: readonly number[]) =>
-      traced({ ...run, prompt, tokenizer, steps, device, name, executor: executors[name] }, version, follow);
+      traced({ ...run, prompt, tokenizer, steps, gpu, name, executor: executors[name] }, version, follow);
     const first = await tracedBy(own, "own");
     const second = await tracedBy(other, "other", first.generated);
     const traces = { own: await Trace.open(first.file), other: await Trace.open(second.file) };
@@ -152,16 +152,16 @@ interface TracedRun extends Run {
   readonly prompt: Prompt;
   readonly tokenizer: ReturnType<typeof readPrompt>["tokenizer"];
   readonly steps: number;
-  readonly device: string;
+  readonly gpu: Gpu;
   readonly name: "own" | "other";
   readonly executor: Executor;
 }
 
 /** A trace of one version at level full, over the tokens of another run where these are given. */
 async function traced(run: TracedRun, { folder }: Version, follow: readonly number[] | undefined) {
-  const { model, prompt, tokenizer, steps, device, name, executor, options, version } = run;
+  const { model, prompt, tokenizer, steps, gpu, name, executor, options, version } = run;
   const engine: Engine = {
-    ...{ runner: executor, device, dtype: "f32", close: () => {} },
+    ...{ runner: executor, device: gpu.adapter.description, dtype: "f32", close: () => {} },
     settings: folder === null ? OWN_SETTINGS : ANY_SETTINGS,
     ...(folder === null ? {} : { producer: { name: "kernels", version: folder } }),
   };
@@ -174,6 +174,8 @@ async function traced(run: TracedRun, { folder }: Version, follow: readonly numb
       ...(follow === undefined ? {} : { follow }),
     });
   } catch (error) {
+    // A device that is gone refuses everything; no kernel is to blame.
+    gpu.check();
     throw folder === null ? error : misfit(error, folder, model.file.name, "kernels/");
   }
 }
