@@ -87,6 +87,8 @@ export const kernelsModelSchema = z.object({
       dims: z.string(),
       shape: range,
       ...{ changed: z.number().int(), rows: range, columns: range, one_sided: z.number().int() },
+      /** True where both versions have the same kernels for it: a run that does not repeat itself. */
+      same_kernel: z.boolean(),
       /** Null where no element is finite on both sides and of another value. */
       largest: z
         .object({ row: z.number().int(), column: z.number().int(), own: z.number(), other: z.number() })
@@ -124,13 +126,13 @@ const timeJson = ({ own, other, ratio }: TimedPart) => ({ own_ms: own, other_ms:
 /** The document of `kernels MODEL --json`. */
 export function kernelsModelJson(facts: KernelsModelFacts): z.infer<typeof kernelsModelSchema> {
   const { first, folders, times } = facts;
-  const { index: _, oneSided = 0, ...place } = first ?? {};
+  const { index: _, oneSided = 0, isTouched = false, ...place } = first ?? {};
   return kernelsModelSchema.parse({
     schema: "faultline.kernels-model/1",
     ...{ verdict: facts.verdict, model: facts.model, device: facts.device, ops: facts.ops },
     ...{ own_folder: folders.own, other_folder: folders.other },
     ...{ changed_kernels: [...facts.changed], not_run: [...facts.notRun] },
-    first: first === null ? null : { ...place, one_sided: oneSided },
+    first: first === null ? null : { ...place, one_sided: oneSided, same_kernel: !isTouched },
     ...{ own: sideJson(facts.own), other: sideJson(facts.other) },
     ...{ prompt: [...facts.prompt], steps: facts.steps, chosen: facts.chosen },
     times:
@@ -197,6 +199,13 @@ function firstLines(facts: KernelsModelFacts): string[] {
     `first: ${at(first)}, ${first.op}: ${first.changed} of ${shape[0] * shape[1]} elements differ (${span("row", first.rows)}, ${span("column", first.columns)} of ${first.dims})${size}${odd}`,
     `  on the same inputs: ${names.own} ${share(own)}; ${names.other} ${share(other)}`,
     `  ${first.differing} of ${first.following} ops after it differ too`,
+    ...(first.isTouched
+      ? []
+      : [
+          colors.yellow(
+            "  note: its kernel has the same text in both versions, so the run does not repeat itself; see 'faultline determinism'",
+          ),
+        ]),
   ];
 }
 

@@ -64,12 +64,16 @@ describe("two versions of the kernels on the embedded model", () => {
   }, 120_000);
 
   it("another order of sums: other bits, both right", async () => {
-    const { json, text } = await against(version("order", ORDER));
+    const { facts, json, text } = await against(version("order", ORDER));
     expect(json).toMatchObject({ verdict: "both-right", changed_kernels: ["rms_norm"], not_run: [] });
     expect(json.first).toMatchObject({ op: "rms_norm", one_sided: 0 });
     expect(json.other?.judged).toBeGreaterThan(0);
     expect([json.own?.faults, json.other?.faults]).toEqual([[], []]);
     expect(json.other?.first?.of_worst).toBeLessThan(1);
+    expect(json.first?.same_kernel).toBe(false);
+    expect(text).not.toContain("determinism");
+    const unsteady = facts.first === null ? null : { ...facts.first, isTouched: false };
+    expect(plain(kernelsModelText({ ...facts, first: unsteady }))).toContain("see 'faultline determinism'");
     expect(text).toMatch(/^other bits, both right: bits differ from blk\.\d\.(attn|ffn)_norm \(step 0\) on; /);
   });
 

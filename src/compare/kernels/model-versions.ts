@@ -27,6 +27,8 @@ export interface FirstDiffering extends Difference, ChangedRange {
   readonly largest: LargestDifference | null;
   /** Elements that are NaN or Inf on one side alone. */
   readonly oneSided: number;
+  /** False where both versions have the same kernels for it: a run that does not repeat itself. */
+  readonly isTouched: boolean;
 }
 
 /** One version at the ops whose bits differ. */
@@ -71,7 +73,7 @@ export async function compareVersions(model: Model, { own, other, touched, progr
   const same: ModelVersions = { verdict: "same-bits", ops: here.length, first: null, own: null, other: null };
   if (difference === null) return same;
   const differing = here.filter((record, i) => record.hash !== there[i]?.hash);
-  const first = await firstDiffering(difference, own, other);
+  const first = await firstDiffering(difference, own, other, touched);
   const asked = differing.filter(({ tap, op }) => tap === first.tap || touched.has(op as OpKind));
   const [left, right] = [
     await judgedVersion(model, own, first, asked, progress),
@@ -86,17 +88,17 @@ export async function compareVersions(model: Model, { own, other, touched, progr
   return { ...same, verdict, first, own: left, other: right } satisfies ModelVersions;
 }
 
-async function firstDiffering(difference: Difference, own: Trace, other: Trace): Promise<FirstDiffering> {
-  const valuesOf = async ({ records, values }: Trace, trace: Trace) =>
-    values.call(
-      trace,
-      records.findIndex(({ step, tap }) => step === difference.step && tap === difference.tap),
-    );
-  const { shape, dims } = own.records.find(
-    ({ step, tap }) => step === difference.step && tap === difference.tap,
-  ) as RecordSummary;
+async function firstDiffering(
+  difference: Difference,
+  own: Trace,
+  other: Trace,
+  touched: ReadonlySet<OpKind>,
+): Promise<FirstDiffering> {
+  const place = ({ records }: Trace) =>
+    records.findIndex(({ step, tap }) => step === difference.step && tap === difference.tap);
+  const [a, b] = [await own.values(place(own)), await other.values(place(other))];
+  const { shape, dims } = own.records[place(own)] ?? { shape: [a.length], dims: "" };
   const { rows, columns } = rowsAndColumns(shape);
-  const [a, b] = [await valuesOf(own, own), await valuesOf(other, other)];
   const range = changedRange(a, b, columns);
   if (range === null) throw new TraceError(`${difference.tap}: hashes differ, values do not; please report this`);
   let [at, furthest, oneSided] = [-1, 0, 0];
@@ -110,7 +112,15 @@ async function firstDiffering(difference: Difference, own: Trace, other: Trace):
     at < 0
       ? null
       : { row: Math.floor(at / columns), column: at % columns, own: a[at] as number, other: b[at] as number };
-  return { ...difference, ...range, dims, shape: [rows, columns], largest, oneSided };
+  return {
+    ...difference,
+    ...range,
+    dims,
+    shape: [rows, columns],
+    largest,
+    oneSided,
+    isTouched: touched.has(difference.op as OpKind),
+  };
 }
 
 /** The audit of these ops, each from its own run's inputs. */
