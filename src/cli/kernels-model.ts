@@ -106,6 +106,7 @@ async function versionsRun(run: Run): Promise<KernelsModelFacts> {
   const changed = changedKernels(own.sourceOf, other.sourceOf);
   const gpu = await Gpu.open(options.device);
   try {
+    const products = [productOf(gpu, own), productOf(gpu, other)] as const;
     const weights = await GpuWeights.load(gpu, model.file, model.weights.keys());
     const sizes = { capacity: prompt.tokens.length + steps, maxTokens: prompt.tokens.length };
     const executorOf = ({ sourceOf }: Version) => new Executor(gpu, model, weights, { ...sizes, sourceOf });
@@ -128,7 +129,8 @@ async function versionsRun(run: Run): Promise<KernelsModelFacts> {
       return {
         ...judged,
         ...{ model: model.file.name, device, folders: { own: own.folder, other: against } },
-        ...{ changed, notRun: changed.filter((kernel) => !isRun(kernel, gpu, [own, other])) },
+        ...{ changed, notRun: changed.filter((kernel) => !isRun(kernel, products)) },
+        products: { own: products[0], other: products[1] },
         ...{ prompt: prompt.tokens, steps, chosen, times, elapsedMs: performance.now() - started },
       };
     } finally {
@@ -140,13 +142,13 @@ async function versionsRun(run: Run): Promise<KernelsModelFacts> {
   }
 }
 
+/** The kernel that matrices go through. */
+const productOf = (gpu: Gpu, { sourceOf }: Version): KernelName =>
+  usesSubgroups(gpu, sourceOf) ? "linear_subgroup" : "linear";
+
 /** True for a kernel that ops of a run in f32 go through on this adapter, in either version. */
-function isRun(kernel: KernelName, gpu: Gpu, versions: readonly Version[]): boolean {
-  const shared = versions.map(({ sourceOf }) => usesSubgroups(gpu, sourceOf));
-  if (kernel === "linear") return shared.includes(false);
-  if (kernel === "linear_subgroup") return shared.includes(true);
-  return TOUCHES[kernel].length > 0;
-}
+const isRun = (kernel: KernelName, products: readonly KernelName[]): boolean =>
+  TOUCHES[kernel].includes("linear") ? products.includes(kernel) : TOUCHES[kernel].length > 0;
 
 interface TracedRun extends Run {
   readonly prompt: Prompt;

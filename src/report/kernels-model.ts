@@ -30,6 +30,8 @@ export interface KernelsModelFacts extends ModelVersions {
   /** Kernels whose text differs, and those of them that no op of this run went through. */
   readonly changed: readonly string[];
   readonly notRun: readonly string[];
+  /** The kernel that matrices go through, which times depend on. */
+  readonly products: { readonly own: string; readonly other: string };
   readonly prompt: readonly number[];
   readonly steps: number;
   /** Greedy choices after each step, of the prefill first. The other version is given this version's tokens. */
@@ -75,6 +77,8 @@ export const kernelsModelSchema = z.object({
   other_folder: z.string(),
   changed_kernels: z.array(z.string()),
   not_run: z.array(z.string()),
+  /** The kernel that matrices go through. */
+  products: z.object({ own: z.string(), other: z.string() }),
   ops: z.number().int(),
   /** The first op whose bits differ; rows and columns are first and last, both included. */
   first: z
@@ -131,7 +135,7 @@ export function kernelsModelJson(facts: KernelsModelFacts): z.infer<typeof kerne
     schema: "faultline.kernels-model/1",
     ...{ verdict: facts.verdict, model: facts.model, device: facts.device, ops: facts.ops },
     ...{ own_folder: folders.own, other_folder: folders.other },
-    ...{ changed_kernels: [...facts.changed], not_run: [...facts.notRun] },
+    ...{ changed_kernels: [...facts.changed], not_run: [...facts.notRun], products: facts.products },
     first: first === null ? null : { ...place, one_sided: oneSided, same_kernel: !isTouched },
     ...{ own: sideJson(facts.own), other: sideJson(facts.other) },
     ...{ prompt: [...facts.prompt], steps: facts.steps, chosen: facts.chosen },
@@ -209,6 +213,16 @@ function firstLines(facts: KernelsModelFacts): string[] {
   ];
 }
 
+function productLines(facts: KernelsModelFacts): string[] {
+  const { own, other } = facts.products;
+  const names = namesOf(facts);
+  return own === other
+    ? []
+    : [
+        `matrices go through ${own} of ${names.own} and ${other} of ${names.other}: times are of these, not of one kernel`,
+      ];
+}
+
 function faultLines(facts: KernelsModelFacts): string[] {
   const names = namesOf(facts);
   return (["own", "other"] as const).flatMap((name) => {
@@ -270,6 +284,7 @@ export function kernelsModelText(facts: KernelsModelFacts): string {
       `${model}, ${count(prompt.length, "prompt token")} and ${count(steps, "decode step")}, f32, ${seconds(elapsedMs)} on ${device}`,
     ),
     `kernels that differ: ${changed.length === 0 ? "none" : changed.join(", ")}${notRun.length === 0 ? "" : `; no op of this run went through ${notRun.join(", ")}`}`,
+    ...productLines(facts),
     ...firstLines(facts),
     ...faultLines(facts),
     tokenLine(facts),

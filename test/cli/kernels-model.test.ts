@@ -125,7 +125,7 @@ describe("two versions of the kernels on the embedded model", () => {
   });
 
   it("a `linear` of its own is what runs, on every adapter", async () => {
-    const { json } = await against(
+    const { json, text } = await against(
       version("linear", [
         "weight_blocks.wgsl",
         "y[t * shape.all_rows + n] = sum;",
@@ -134,6 +134,10 @@ describe("two versions of the kernels on the embedded model", () => {
     );
     expect(json).toMatchObject({ verdict: "wrong", first: { tap: "blk.0.q_proj", op: "linear" }, own: { faults: [] } });
     expect(json.chosen.other).not.toEqual(json.chosen.own);
+    expect(json.products.other).toBe("linear");
+    expect(text.includes("matrices go through linear_subgroup of this program and linear of")).toBe(
+      json.products.own === "linear_subgroup",
+    );
   }, 60_000);
 
   it("what measures is this program's own, and a folder's is said not to be run", async () => {
