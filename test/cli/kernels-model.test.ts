@@ -61,7 +61,7 @@ describe("two versions of the kernels on the embedded model", () => {
       expect(part?.ratio.pairs).toBeGreaterThanOrEqual(7);
     }
     expect(text).toMatch(/^same bits: all \d+ ops of faultline-tiny-f16\.gguf, .*no kernel differs\n/);
-  }, 120_000);
+  }, 300_000);
 
   it("another order of sums: other bits, both right", async () => {
     const { facts, json, text } = await against(version("order", ORDER));
@@ -138,7 +138,7 @@ describe("two versions of the kernels on the embedded model", () => {
     expect(text.includes("matrices go through linear_subgroup of this program and linear of")).toBe(
       json.products.own === "linear_subgroup",
     );
-  }, 60_000);
+  }, 180_000);
 
   it("what measures is this program's own, and a folder's is said not to be run", async () => {
     const { json, text } = await against(
@@ -164,7 +164,7 @@ describe("the command", () => {
     expect(readFileSync(page, "utf8")).toMatch(/^## Kernels on "faultline-tiny-f16\.gguf": fail\n/);
     const right = faultline("kernels", "embedded", "--against-kernels", join(folder, "order"), "--no-time", "-q");
     expect([right.status, plain(right.stdout).split(":")[0]]).toEqual([0, "other bits, both right"]);
-  }, 60_000);
+  }, 180_000);
 
   it("what cannot be done is refused in one line", () => {
     const page = join(folder, "none.md");
@@ -199,7 +199,7 @@ describe("the command", () => {
       expectRefused(args, words);
     }
     expect(() => readFileSync(page)).toThrow();
-  }, 120_000);
+  }, 300_000);
 });
 
 describe("a device that is lost in the middle", () => {
