@@ -43,7 +43,7 @@ describe("a kernel's history", () => {
     const wrong = tried("--filter", "rms_norm 7x576", "--baseline", file, "--fault", "norm.eps:1e-3");
     expect([wrong.status, wrong.verdict]).toEqual([1, "fail"]);
     expect(tried("--filter", "rms_norm 3x31", "--baseline", file).baseline).toMatchObject({ compared: 0, unknown: 8 });
-  }, 120_000);
+  });
 
   it("bad input is refused in one line, and nothing is written", () => {
     const text = join(folder, "text.arrow");
@@ -143,7 +143,7 @@ describe("another version of the kernels", () => {
     const same = against(version("same", "rms_norm.wgsl", "f32(EMBD) + EPS", "f32(EMBD) + EPS + 0.0"));
     expect(same.other_version?.cases.every((each) => each.same_bits)).toBe(true);
     expect(against(version("add", "add.wgsl", "a[i] + b[i]", "b[i] + a[i]")).other_version?.cases).toEqual([]);
-  }, 120_000);
+  });
 
   it("a `linear` of its own is what runs, on adapters too where this program has another; one of its own for these is seen", () => {
     const linear = (dir: string) =>
@@ -153,7 +153,7 @@ describe("another version of the kernels", () => {
     const shared = linear(version("shared", "linear_subgroup.wgsl", "\n", "\n// another text\n"));
     expect(shared?.cases.length).toBeGreaterThan(0);
     expect(shared?.cases.every((each) => each.same_bits)).toBe(true);
-  }, 60_000);
+  });
 
   it("one that cannot be run is refused in one line", () => {
     const run = ["kernels", "--no-time", "--filter", "rms_norm 7x576", "--against-kernels"];
@@ -191,7 +191,7 @@ describe("kernels that are no op's", () => {
     const mine = join(folder, "store.wgsl");
     writeFileSync(mine, source("kv_store.wgsl"));
     expect(tried("--wgsl", mine, "--as", "kv_store", "--filter", "5x33").cases).toHaveLength(8);
-  }, 120_000);
+  });
 });
 
 describe("ONNX Runtime beside the kernels", () => {
@@ -206,14 +206,14 @@ describe("ONNX Runtime beside the kernels", () => {
     const without = tried("--filter", "add 5x33", "--no-onnx");
     expect([without.onnx_version, without.cases[0]?.onnx]).toEqual([null, null]);
     expect(without.cases.every(({ onnx_absent }) => onnx_absent === "--no-onnx")).toBe(true);
-  }, 60_000);
+  });
 
   it("speaks against a kernel that the oracle finds wrong", () => {
     const { status, stdout } = faultline(
       ...["kernels", "--quiet", "--no-time", "--filter", "swiglu 5x33 normal f32", "--fault", "act.gelu-tanh"],
     );
     expect([status, stdout]).toEqual([1, expect.stringMatching(/ONNX Runtime agrees with the oracle against it/)]);
-  }, 60_000);
+  });
 });
 
 describe("a kernel of one's own", () => {
@@ -227,7 +227,7 @@ describe("a kernel of one's own", () => {
     writeFileSync(mine, own.replace("/ f32(EMBD) + EPS", "/ f32(EMBD)"));
     const wrong = tried("--wgsl", mine, "--as", "rms_norm", "--filter", "normal");
     expect([wrong.status, wrong.cases.every(({ kernel }) => kernel === "rms_norm")]).toEqual([1, true]);
-  }, 60_000);
+  });
 
   it("what does not compile or fit is refused with its line", () => {
     writeFileSync(mine, `\n${source("rms_norm.wgsl").replace("fn rms_norm", "fn norm")}`);
