@@ -112,14 +112,14 @@ describe("the step", () => {
     expect(page).toMatch(/of 1 timed/);
     expect(page.length).toBeLessThan(60_000);
     expect(kernelsSchema.parse(JSON.parse(readFileSync(report, "utf8"))).other_version?.cases).toHaveLength(8);
-  }, 120_000);
+  });
 
   it("fails a wrong one, whose cases the page names", () => {
     const { status, page } = ran(repository("/ f32(EMBD) + EPS", "/ f32(EMBD) + 2.0 * EPS"), inputs);
     expect(status).toBe(1);
     expect(page).toMatch(/## Kernels: fail\n\n\*\*\d of 8 cases fail/);
     expect(page).toMatch(/\| rms&#95;norm 7x576 F32 normal f32 .*pattern/);
-  }, 120_000);
+  });
 
   it("what cannot be tried ends with 2 and says so on the page", () => {
     const folder = repository("scale", "scale");
@@ -132,5 +132,5 @@ describe("the step", () => {
     expect([none.status, none.page]).toEqual([2, expect.stringMatching(/main has no folder shaders/)]);
     const filter = ran(folder, { filter: "nonsense" });
     expect([filter.status, filter.page]).toEqual([2, expect.stringMatching(/no case has these words/)]);
-  }, 120_000);
+  });
 });

@@ -29,7 +29,7 @@ it("ONNX Runtime is within the bound of the oracle in every case", async () => {
   }
   expect(objections).toEqual([]);
   expect(count).toBeGreaterThan(600);
-}, 120_000);
+});
 
 describe("a witness", () => {
   it.each(["linear 5x33x17 F32 normal f32", "causal_softmax 4/4x4x34@0 normal f32", "add 5x33 normal f16"])(
