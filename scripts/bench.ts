@@ -19,18 +19,29 @@ import { wholePage } from "./bench/whole-traces.ts";
 
 const SECTIONS = ["peers", "overhead", "whole", "compare", "startup"] as const;
 const text = (fallback: string) => ({ type: "string", default: fallback }) as const;
-const { values } = parseArgs({
-  options: {
-    only: text(SECTIONS.join(",")),
-    rounds: text("5"),
-    models: text("smollm2"),
-    peers: text(Object.keys(PEERS).join(",")),
-    device: text("auto"),
-    prompt: text("32"),
-    steps: text("16"),
-    traces: { type: "string" },
-  },
-});
+const OPTIONS = {
+  only: text(SECTIONS.join(",")),
+  rounds: text("5"),
+  models: text("smollm2"),
+  peers: text(Object.keys(PEERS).join(",")),
+  device: text("auto"),
+  prompt: text("32"),
+  steps: text("16"),
+  traces: { type: "string" },
+} as const;
+
+/** What is asked for; another option ends the program with one line that names all. */
+function given() {
+  try {
+    return parseArgs({ options: OPTIONS }).values;
+  } catch (error) {
+    const why = error instanceof Error ? error.message.split(". ")[0] : error;
+    const names = Object.keys(OPTIONS).map((name) => `--${name}`);
+    console.error(`${why}; there are ${names.join(", ")}: docs/benchmarks.md`);
+    process.exit(2);
+  }
+}
+const values = given();
 
 const listed = (list: string) => list.split(",").filter((each) => each !== "");
 /** Those of a list; throws InputError for one that is not among them. */
