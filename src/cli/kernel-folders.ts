@@ -1,4 +1,5 @@
 /** Folders of kernels, by the names of this program's own files: what is in them, and what differs. */
+import { statSync } from "node:fs";
 import type { KernelKind } from "../compare/kernels/cases.ts";
 import { GpuValidationError } from "../engine/errors.ts";
 import { fromFolder, KERNELS, type KernelName, type SourceOf, sourceText } from "../engine/kernels.ts";
@@ -15,6 +16,8 @@ const NAMES = Object.keys(KERNELS) as KernelName[];
 
 /** The kernels of a folder; those that it lacks are this program's own. Throws InputError where it has none of the files. */
 export function kernelsIn(folder: string): SourceOf {
+  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory())
+    throw new InputError(`${folder}: no such folder; give a folder of kernels`);
   const sources = fromFolder(folder);
   if (NAMES.every((kernel) => sources(kernel) === null)) {
     const files = new Set(NAMES.map((kernel) => KERNELS[kernel].file));
@@ -32,6 +35,6 @@ export function misfit(error: unknown, given: string, what: string, file: string
   if (!(error instanceof GpuValidationError) || error.message.startsWith(given)) return error;
   const [why = ""] = error.message.split(/; please report|; run /);
   return new InputError(
-    `${given}: does not take ${what}: ${why}; its entry point, bindings and constants are those of ${file}`,
+    `${given}: does not take ${what}: ${why}; its entry point, bindings, constants and workgroups are those of ${file}`,
   );
 }

@@ -108,6 +108,8 @@ const OF_MODELS = ["prompt", "chat", "system", "tokens", "steps"] as const;
 function checkMode(path: string | undefined, options: Options): void {
   const isGiven = (name: (typeof OF_CASES)[number] | (typeof OF_MODELS)[number]) =>
     options[name] !== undefined && options[name] !== false;
+  if (path === undefined && options.alarmsFail && options.baseline === undefined)
+    throw new InputError("--alarms-fail goes with a history; give one with --baseline");
   const idle = path === undefined ? OF_MODELS.find(isGiven) : OF_CASES.find(isGiven);
   if (idle === undefined) return;
   const flag = `--${idle.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;

@@ -183,7 +183,7 @@ describe("the command", () => {
     const order = join(folder, "order");
     for (const [args, words] of [
       [run(empty), /empty: has none of weight_blocks\.wgsl, .*give a folder of kernels/],
-      [run(join(folder, "absent")), /absent: has none of/],
+      [run(join(folder, "absent")), /absent: no such folder; give a folder of kernels/],
       [run(damaged), /damaged\/rope\.wgsl:\d+: /],
       [
         run(unbound),

@@ -238,7 +238,8 @@ describe("a kernel of one's own", () => {
     writeFileSync(mine, "\n\nnonsense");
     expectRefused(["kernels", "--wgsl", mine, "--as", "rms_norm"], /mine\.wgsl:3: /);
     expectRefused(["kernels", "--wgsl", mine], /--wgsl and --as go together/);
-    expectRefused(["kernels", "--wgsl", mine, "--as", "conv"], /--wgsl and --as go together: .*rms_norm/);
+    expectRefused(["kernels", "--wgsl", mine, "--as", "conv"], /--as conv: no such op; there are .*rms_norm/);
+    expectRefused(["kernels", "--alarms-fail"], /--alarms-fail goes with a history; give one with --baseline/);
     expectRefused(["kernels", "--wgsl", join(folder, "none.wgsl"), "--as", "add"], /none\.wgsl: no such file/);
   });
 });
