@@ -16,7 +16,7 @@ export function baselineLines({ device, baseline }: KernelFacts): string[] {
   const isOther = !adapters.includes(device);
   const times = ({ before, now }: Rise) => (before === 0 ? "from 0" : `${short(now / before)} times`);
   return [
-    `${path}: ${compared} cases held against their history (${versions.join(", ")})${unknown > 0 ? `, ${unknown} are not in it` : ""}; ${rises.length === 0 ? "no error rose" : `${rises.length} errors rose`}`,
+    `${path}: ${compared} cases held against their history (${versions.join(", ")})${unknown > 0 ? `, ${unknown} are not in it` : ""}; ${rises.length === 0 ? "no error rose" : `${rises.length} error${rises.length === 1 ? "" : "s"} rose`}`,
     ...(isOther
       ? [
           colors.yellow(
@@ -54,7 +54,10 @@ export function versionLines({ judgements, otherVersion }: KernelFacts): string[
             short(Math.sqrt(other.nmse)),
             short(ratio.median),
             `${short(ratio.low)} to ${short(ratio.high)}`,
-            ratio.high < 1 ? colors.green("faster") : ratio.low > 1 ? colors.red("slower") : "",
+            [
+              ...(ratio.high < 1 ? [colors.green("faster")] : ratio.low > 1 ? [colors.red("slower")] : []),
+              ...(other.verdict === "fail" ? [colors.yellow("fails there")] : []),
+            ].join(", "),
           ],
         ],
   );
@@ -67,7 +70,7 @@ export function versionLines({ judgements, otherVersion }: KernelFacts): string[
 
 const VERSION_COLUMNS: readonly Column[] = [
   { title: "case", align: "left" },
-  ...["bits", "relL2", "relL2 there", "time of theirs"].map((title) => ({ title })),
+  ...["bits", "relL2", "relL2 there", "time / theirs"].map((title) => ({ title })),
   { title: "95 %, all together", align: "left" },
   { title: "", align: "left" },
 ];

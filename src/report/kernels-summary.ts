@@ -3,6 +3,7 @@
 import { RISE } from "../compare/kernels/baseline.ts";
 import type { KernelJudgement } from "../compare/kernels/judge.ts";
 import type { KernelFacts } from "./kernel-facts.ts";
+import { percent } from "./kernel-voices.ts";
 import { isFailed, leftOutLines, reasonText } from "./kernels.ts";
 import { seconds, short } from "./numbers.ts";
 
@@ -38,7 +39,7 @@ export function kernelsSummary(facts: KernelFacts, alarmsFail: boolean): string 
     failed.length > 0
       ? `${failed.length} of ${judgements.length} cases fail`
       : `${judgements.length} cases within what f32 arithmetic explains`;
-  const alarms = rises.length > 0 ? `; ${rises.length} errors rose` : "";
+  const alarms = rises.length > 0 ? `; ${rises.length} error${rises.length === 1 ? "" : "s"} rose` : "";
   return [
     `## Kernels: ${isBad ? "fail" : "pass"}`,
     "",
@@ -57,7 +58,7 @@ export function kernelsSummary(facts: KernelFacts, alarmsFail: boolean): string 
 }
 
 const failedRow = (each: KernelJudgement) => [cell(reasonText(each)), short(each.nmse)];
-const suspiciousRow = ({ case: of, ofLikely }: KernelJudgement) => [cell(of.id), short(ofLikely)];
+const suspiciousRow = ({ case: of, ofLikely }: KernelJudgement) => [cell(of.id), percent(ofLikely)];
 
 function riseLines({ baseline, device }: KernelFacts): string[] {
   if (baseline === null) return [];
@@ -82,7 +83,7 @@ function versionSummary({ otherVersion }: KernelFacts): string[] {
     ...[cell(id), short(ratio.median), `${short(ratio.low)} to ${short(ratio.high)}`],
     ratio.low > 1 ? "**slower**" : ratio.high < 1 ? "faster" : "",
   ];
-  const titles = ["case", "time of theirs", "95 %, all together", ""];
+  const titles = ["case", "time / theirs", "95 %, all together", ""];
   const told = timed.length === 0 ? "" : `; of ${timed.length} timed, ${slower.length} slower, ${faster.length} faster`;
   const changed = [...slower, ...faster];
   return [
@@ -100,8 +101,8 @@ function kindTable(judgements: readonly KernelJudgement[]): string[] {
     const list = judgements.filter((each) => each.case.kind === kind);
     const failed = list.filter(({ verdict }) => verdict === "fail").length;
     return [
-      ...[kind, String(list.length), String(failed), short(worst(list.map(({ ofLikely }) => ofLikely)))],
-      short(worst(list.map(({ ofWorst }) => ofWorst))),
+      ...[kind, String(list.length), String(failed), percent(worst(list.map(({ ofLikely }) => ofLikely)))],
+      percent(worst(list.map(({ ofWorst }) => ofWorst))),
     ];
   });
   return table(["kernel", "cases", "fail", "of likely", "of bound"], rows);

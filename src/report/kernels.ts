@@ -172,7 +172,7 @@ export function kernelsText(facts: KernelFacts): string {
   const alarms = baseline?.rises.length ?? 0;
   const head =
     first === undefined
-      ? `${colors.green(colors.bold("pass"))}: ${judgements.length} cases of ${kinds.length} kernels within what f32 arithmetic explains${suspicious > 0 ? `; ${suspicious} suspicious, none proved` : ""}${alarms > 0 ? `; ${alarms} alarm${alarms === 1 ? "" : "s"}: errors rose` : ""}`
+      ? `${colors.green(colors.bold("pass"))}: ${judgements.length} cases of ${kinds.length} kernel${kinds.length === 1 ? "" : "s"} within what f32 arithmetic explains${suspicious > 0 ? `; ${suspicious} suspicious, none proved` : ""}${alarms > 0 ? `; ${alarms} alarm${alarms === 1 ? "" : "s"}: errors rose` : ""}`
       : `${colors.red(colors.bold("fail"))}: ${failed.length} of ${judgements.length} cases; first: ${reasonText(first)}${onnxWords(first, onnx.voices.get(first.case.id))}`;
   return [
     head,
@@ -205,4 +205,4 @@ export const leftOutLines = ({ leftOut }: Pick<KernelFacts, "leftOut">): string[
   leftOut.map(({ reason, cases }) => `not tried: ${cases} cases; the kernel ${reason}`);
 
 export const reasonText = ({ case: of, reasons, nmse, ofWorst }: KernelJudgement) =>
-  `${of.id} ${reasons.map((reason) => REASONS[reason]).join("; ")} (NMSE ${short(nmse)}, ${percent(ofWorst)} of its bound)`;
+  `${of.id} ${reasons.map((reason) => REASONS[reason]).join("; ")} (NMSE ${short(nmse)}, ${percent(ofWorst)} ${ofWorst > 1 ? "its" : "of its"} bound)`;
