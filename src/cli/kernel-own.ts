@@ -78,8 +78,11 @@ export async function runOwn(gpu: Gpu, kernel: ForeignKernel, of: OpKernelCase, 
   try {
     return await runPrepared(gpu, kernel.path, await kernel.prepare(of, BORDER), calls);
   } catch (error) {
-    if (!(error instanceof InputError) || error.message.startsWith(`${kernel.path}:`)) throw error;
-    const why = error.message.replace(/; please report.*/s, "");
+    if (!(error instanceof InputError)) throw error;
+    const isReport = error.message.includes("; please report");
+    if (!isReport && error.message.startsWith(`${kernel.path}:`)) throw error;
+    // A driver's refusal of somebody's kernel is not this program's to mend.
+    const why = error.message.replace(`${kernel.path}: `, "").replace(/; please report.*/s, "");
     throw new InputError(`${kernel.path}: at ${of.id}: ${why}; change its --bindings`);
   }
 }

@@ -107,6 +107,8 @@ describe("what is refused", () => {
     refused({ bindings: { 0: "x" } }, /mine\.json: bindings: "gain" stands nowhere/);
     refused({ entry: "other" }, /rms_norm_vec4\.wgsl: at rms_norm .*other.*; change its --bindings/);
     refused({ overrides: { LANES: 4 } }, /rms_norm_vec4\.wgsl: at rms_norm .*LANES/);
+    const unbound = { ...(right.bindings as object), 4: "x" };
+    refused({ bindings: unbound }, /rms_norm_vec4\.wgsl: at rms_norm .*binding index 4.*; change its --bindings/);
     refused({ workgroups: ["tokens / 2"] }, /workgroups\.0: "tokens \/ 2" is 3\.5; whole numbers from 1 to 65535/);
     refused({ needs: ["columns == 5"] }, /none of 80 cases is tried: the kernel needs columns == 5/);
     refused({}, /--bindings and --fault do not go together/, "--fault", "norm.eps");

@@ -187,7 +187,7 @@ describe("the command", () => {
       [run(damaged), /damaged\/rope\.wgsl:\d+: /],
       [
         run(unbound),
-        /unbound: does not take faultline-tiny-f16\.gguf: .*bindings and constants are those of kernels\//,
+        /unbound: does not take faultline-tiny-f16\.gguf: .*bindings, constants and workgroups are those of kernels\//,
       ],
       [run(order, "--filter", "add"), /--filter goes with single kernels; leave embedded out/],
       [run(order, "--save", join(folder, "h.arrow")), /--save goes with single kernels/],

@@ -163,7 +163,7 @@ describe("another version of the kernels", () => {
     );
     expectRefused(
       [...run, version("unbound", "rms_norm.wgsl", "@binding(2)", "@binding(7)")],
-      /unbound: does not take rms_norm 7x576 .*bindings and constants are those of kernels\/rms_norm/,
+      /unbound: does not take rms_norm 7x576 .*bindings, constants and workgroups are those of kernels\/rms_norm/,
     );
     expectRefused([...run, folder], /has none of weight_blocks\.wgsl, linear_subgroup\.wgsl, rms_norm\.wgsl/);
   });
