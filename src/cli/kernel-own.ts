@@ -4,6 +4,7 @@ import { type Author, anyKernels } from "../compare/kernels/answer.ts";
 import { type KernelCase, type KernelKind, KINDS_OF_KERNEL, type OpKernelCase } from "../compare/kernels/cases.ts";
 import { CHORE_KINDS } from "../compare/kernels/chores.ts";
 import type { Gpu } from "../engine/device.ts";
+import { DeviceError, GpuValidationError } from "../engine/errors.ts";
 import { type Description, readDescription } from "../engine/foreign/description.ts";
 import { type ForeignKernel, leftOutAt } from "../engine/foreign/foreign-kernel.ts";
 import { BORDER, type KernelRun, runPrepared } from "../engine/kernel-run.ts";
@@ -35,8 +36,6 @@ const isChore = (kind: KernelKind): kind is ChoreKind => CHORE_KINDS.some((each)
 export function ownKernel({ wgsl, as, bindings, fault, againstKernels }: OwnOptions): OwnKernel | null {
   if (wgsl === undefined && as === undefined && bindings === undefined) return null;
   const kind = KINDS_OF_KERNEL.find((each) => each === as);
-  if (as !== undefined && kind === undefined)
-    throw new InputError(`--as ${as}: no such op; there are ${KINDS_OF_KERNEL.join(", ")}`);
   if (wgsl === undefined || kind === undefined) {
     throw new InputError(
       `--wgsl and --as go together: a file, and the op that it computes (${KINDS_OF_KERNEL.join(", ")})`,
@@ -60,7 +59,7 @@ export function triedCases(own: OwnKernel | null, cases: readonly KernelCase[]) 
   if (own === null || description === null) return { cases, leftOut: [] };
   const reasons = new Map<string, number>();
   const tried = cases.filter((each) => {
-    const reason = "chore" in each ? "computes an op" : leftOutAt(description, each);
+    const reason = "chore" in each ? "computes an op" : reasonAt(own.path, description, each);
     if (reason !== null) reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
     return reason === null;
   });
@@ -73,18 +72,30 @@ export function triedCases(own: OwnKernel | null, cases: readonly KernelCase[]) 
   return { cases: tried, leftOut };
 }
 
-/** Runs a described kernel at a case. Throws InputError that names the kernel and the case. */
+function reasonAt(path: string, description: Description, of: OpKernelCase): string | null {
+  try {
+    return leftOutAt(description, of);
+  } catch (error) {
+    throw unfit(path, of, error);
+  }
+}
+
+/** Runs a described kernel at a case. Throws InputError that names the kernel and the case, DeviceError where the device fails. */
 export async function runOwn(gpu: Gpu, kernel: ForeignKernel, of: OpKernelCase, calls: number): Promise<KernelRun> {
   try {
     return await runPrepared(gpu, kernel.path, await kernel.prepare(of, BORDER), calls);
   } catch (error) {
-    if (!(error instanceof InputError)) throw error;
-    const isReport = error.message.includes("; please report");
-    if (!isReport && error.message.startsWith(`${kernel.path}:`)) throw error;
-    // A driver's refusal of somebody's kernel is not this program's to mend.
-    const why = error.message.replace(`${kernel.path}: `, "").replace(/; please report.*/s, "");
-    throw new InputError(`${kernel.path}: at ${of.id}: ${why}; change its --bindings`);
+    throw unfit(kernel.path, of, error);
   }
+}
+
+/** What the description of a kernel is to blame for. A line of its source is named already, and a device that fails is not its fault. */
+function unfit(path: string, { id }: OpKernelCase, error: unknown): unknown {
+  const isOther = error instanceof DeviceError && !(error instanceof GpuValidationError);
+  if (!(error instanceof InputError) || isOther) return error;
+  const own = error.message.startsWith(`${path}:`) ? error.message.slice(path.length + 1) : ` ${error.message}`;
+  if (/^\d+: /.test(own)) return error;
+  return new InputError(`${path}: at ${id}:${own.replace(/; please report.*/s, "")}; change its --bindings`);
 }
 
 /** What the kernels of a folder are judged by, where a kernel of a kind is there: as any other author's. */

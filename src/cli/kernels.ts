@@ -143,11 +143,10 @@ async function kernelFacts(options: Options): Promise<Omit<KernelFacts, "baselin
   const own = ownKernel(options);
   const described = own?.description ?? null;
   const folder: SourceOf = options.kernels === undefined ? () => null : kernelsIn(options.kernels);
-  const sources: SourceOf = (kernel) =>
-    own !== null && described === null && kernel === kernelOf(own.kind) ? own.path : folder(kernel);
+  const sources = own === null || described !== null ? folder : inPlace(own, folder);
   const isNamed = named(filter ?? "");
   // A kernel of one's own is the one for every adapter, and bugs are planted in that one.
-  const isOne = own !== null || options.kernels !== undefined || fault !== undefined;
+  const isOne = own !== null || fault !== undefined;
   const isTried = (id: string) =>
     !(isOne && id.includes(" portable ")) && (options.as === undefined || id.startsWith(`${options.as} `));
   const wanted = [...kernelCases((id) => isNamed(id) && isTried(id))];
@@ -217,6 +216,12 @@ async function kernelFacts(options: Options): Promise<Omit<KernelFacts, "baselin
     gpu.close();
   }
 }
+
+/** A kernel among those of a folder. Where a folder has more kernels for the same cases, these are not run in its place. */
+const inPlace =
+  ({ kind, path }: OwnKernel, folder: SourceOf): SourceOf =>
+  (kernel) =>
+    kernel === kernelOf(kind) ? path : kernelsOf(kind).includes(kernel) ? null : folder(kernel);
 
 /** Pairs of submissions that are timed; 2^-20 is a level that a thousand cases can share. */
 const PAIRS = 21;

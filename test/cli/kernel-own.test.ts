@@ -111,6 +111,12 @@ describe("what is refused", () => {
     refused({ bindings: unbound }, /rms_norm_vec4\.wgsl: at rms_norm .*binding index 4.*; change its --bindings/);
     refused({ workgroups: ["tokens / 2"] }, /workgroups\.0: "tokens \/ 2" is 3\.5; whole numbers from 1 to 65535/);
     refused({ needs: ["columns == 5"] }, /none of 80 cases is tried: the kernel needs columns == 5/);
+    refused({ needs: ["0 / 0"] }, /at rms_norm .*: needs: "0 \/ 0" is NaN; change its --bindings/);
+    refused({ bindings: { ...(right.bindings as object), "00": "gain" } }, /"00" is no binding number/);
+    refused(
+      { bindings: { ...(right.bindings as object), 9: "gain" } },
+      /rms_norm_vec4\.wgsl: at rms_norm .*binding index 9.*; change its --bindings$/,
+    );
     refused({}, /--bindings and --fault do not go together/, "--fault", "norm.eps");
     expectRefused(["kernels", "--bindings", join(folder, "mine.json")], /--wgsl and --as go together/);
   });

@@ -155,6 +155,16 @@ describe("another version of the kernels", () => {
     expect(shared?.cases.every((each) => each.same_bits)).toBe(true);
   });
 
+  it("a whole folder in the place of this program's: the `linear` of every adapter is tried too, and one's own before all", () => {
+    const dir = version("whole", "weight_blocks.wgsl", "sum += bias[n]", "sum -= bias[n]");
+    writeFileSync(join(dir, "linear_subgroup.wgsl"), source("linear_subgroup.wgsl"));
+    const words = ["--filter", "1x256x256+bias F32 normal f32", "--kernels", dir];
+    const whole = tried(...words);
+    expect(whole.cases.find(({ id }) => id.startsWith("linear portable"))?.verdict).toBe("fail");
+    const own = tried(...words, "--wgsl", join(dir, "weight_blocks.wgsl"), "--as", "linear");
+    expect([own.status, own.cases.map(({ verdict }) => verdict)]).toEqual([1, ["fail"]]);
+  }, 60_000);
+
   it("one that cannot be run is refused in one line", () => {
     const run = ["kernels", "--no-time", "--filter", "rms_norm 7x576", "--against-kernels"];
     expectRefused(

@@ -97,7 +97,7 @@ export function readDescription(path: string, kind: OpKind): Description {
 
 function bindingNumber(text: string): number {
   const number = Number(text);
-  if (!/^\d+$/.test(text) || number >= MOST_BINDINGS) {
+  if (!/^(0|[1-9]\d*)$/.test(text) || number >= MOST_BINDINGS) {
     throw new InputError(`"${text}" is no binding number; 0 to ${MOST_BINDINGS - 1} are`);
   }
   return number;

@@ -99,11 +99,11 @@ export class ForeignKernel {
   }
 }
 
-/** Why a kernel is not tried at a case, in the words of its description; null where it is. */
+/** Why a kernel is not tried at a case, in the words of its description; null where it is. Throws InputError for a need that is no number. */
 export function leftOutAt({ needs, types, weights, bindings }: Description, single: SingleOp): string | null {
   const { op, model } = single;
   const facts = factsOf(single, weights, 1);
-  const unmet = needs.find((need) => need.of(facts) === 0);
+  const unmet = needs.find((need) => finite("needs", need, facts) === 0);
   if (unmet !== undefined) return `needs ${unmet.text}`;
   const type = op.weights[0] === undefined ? null : model.file.tensor(op.weights[0]).type.name;
   if (types !== null && type !== null && !types.includes(type)) return `takes weights in ${types.join(", ")}`;
