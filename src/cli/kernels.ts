@@ -1,5 +1,6 @@
 /** `faultline kernels`: every kernel alone, at many shapes and on hard inputs, held against the f64 oracle. */
-import { appendFileSync, existsSync } from "node:fs";
+import { accessSync, appendFileSync, constants, existsSync, statSync } from "node:fs";
+import { dirname } from "node:path";
 import type { Command } from "commander";
 import { Answer } from "../compare/kernels/answer.ts";
 import { againstHistory, historyOf, RISE, readHistory, saveHistory } from "../compare/kernels/baseline.ts";
@@ -74,6 +75,7 @@ export function addKernels(program: Command, version: string): void {
     )
     .action(async (path: string | undefined, options: Options) => {
       checkMode(path, options);
+      if (options.summary !== undefined) checkSummary(options.summary);
       if (path !== undefined) {
         await runModel(path, options, version);
         return;
@@ -127,14 +129,28 @@ async function runModel(path: string, options: Options, version: string): Promis
   if (facts.verdict === "not-judged") process.exitCode = options.gitBisect === true ? SKIP : COULD_NOT;
 }
 
+/** A page that cannot be written is refused before minutes of work; it is not made yet. Throws InputError. */
+function checkSummary(path: string): void {
+  const page = statSync(path, { throwIfNoEntry: false });
+  if (page?.isDirectory()) throw new InputError(`--summary ${path}: is a folder; give a file`);
+  try {
+    accessSync(page === undefined ? dirname(path) : path, constants.W_OK);
+  } catch (error) {
+    throw unwritable(path, error);
+  }
+}
+
+const unwritable = (path: string, error: unknown) =>
+  new InputError(
+    `--summary ${path}: cannot be written: ${error instanceof Error ? error.message.split(",")[0] : error}; give another file`,
+  );
+
 /** Adds a part to a page. Throws InputError where it cannot be written. */
 function addSummary(path: string, text: string): void {
   try {
     appendFileSync(path, text);
   } catch (error) {
-    throw new InputError(
-      `--summary ${path}: cannot be written: ${error instanceof Error ? error.message.split(",")[0] : error}`,
-    );
+    throw unwritable(path, error);
   }
 }
 

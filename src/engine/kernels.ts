@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { packageRoot } from "../model/package-root.ts";
+import { InputError } from "../trace/errors.ts";
 import type { Gpu } from "./device.ts";
 import { GpuValidationError } from "./errors.ts";
 
@@ -58,11 +59,19 @@ function sourcePaths(kernel: KernelName, sourceOf: SourceOf): string[] {
   return [sourceOf(kernel) ?? kernelPath(file), ...(uses === undefined ? [] : sourcePaths(uses, sourceOf))];
 }
 
-/** The source that a kernel is compiled from. */
+/** The source that a kernel is compiled from. Throws InputError for a file that cannot be read. */
 export const sourceText = (kernel: KernelName, sourceOf: SourceOf = () => null): string =>
-  sourcePaths(kernel, sourceOf)
-    .map((path) => readFileSync(path, "utf8"))
-    .join("");
+  sourcePaths(kernel, sourceOf).map(readSource).join("");
+
+/** The text of a kernel's file. Throws InputError where it cannot be read. */
+export function readSource(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    const why = error instanceof Error ? error.message.split(",")[0] : error;
+    throw new InputError(`${path}: cannot be read (${why}); give a kernel in WGSL`);
+  }
+}
 
 /** Path of a kernel's source. */
 export function kernelPath(file: string): string {

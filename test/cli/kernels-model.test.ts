@@ -181,7 +181,13 @@ describe("the command", () => {
     const damaged = version("damaged", ["rope.wgsl", "fn rope", "function rope"]);
     const unbound = version("unbound", ["rope.wgsl", "@binding(2)", "@binding(7)"]);
     const order = join(folder, "order");
+    const folders = version("folders");
+    mkdirSync(join(folders, "rope.wgsl"));
+    const summary = (path: string) => ["kernels", "--filter", "add 3x31", "--summary", path];
     for (const [args, words] of [
+      [run(folders), /folders\/rope\.wgsl: cannot be read \(EISDIR.*give a kernel in WGSL/],
+      [summary(folders), /--summary .*folders: is a folder; give a file/],
+      [summary(join(folder, "none", "page.md")), /none\/page\.md: cannot be written: ENOENT.*give another file/],
       [run(empty), /empty: has none of weight_blocks\.wgsl, .*give a folder of kernels/],
       [run(join(folder, "absent")), /absent: no such folder; give a folder of kernels/],
       [run(damaged), /damaged\/rope\.wgsl:\d+: /],

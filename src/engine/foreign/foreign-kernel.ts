@@ -1,12 +1,11 @@
 /** A kernel of another author, called as its description says, in the place of one of this program's. */
-import { readFileSync } from "node:fs";
 import type { TensorInfo, WeightFile } from "../../model/gguf.ts";
 import { ropeTable } from "../../model/rope.ts";
 import { InputError } from "../../trace/errors.ts";
 import { Buffers } from "../buffers.ts";
 import type { Gpu } from "../device.ts";
 import { GpuValidationError } from "../errors.ts";
-import { type Binding, bindGroup, Pipelines } from "../kernels.ts";
+import { type Binding, bindGroup, Pipelines, readSource } from "../kernels.ts";
 import { GRID_LIMIT, roundHalf } from "../lowering.ts";
 import { borderedOutput, boundDispatches, type PreparedKernel, prepared } from "../prepared.ts";
 import type { SingleOp } from "../single-op.ts";
@@ -32,7 +31,7 @@ export class ForeignKernel {
     this.#own = new Pipelines(gpu);
     this.path = path;
     this.description = description;
-    this.#code = readFileSync(path, "utf8");
+    this.#code = readSource(path);
   }
 
   /** The op with its inputs on the GPU. Throws GpuValidationError, and InputError for numbers that a case does not give. */
