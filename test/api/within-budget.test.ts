@@ -177,6 +177,16 @@ describe("what cannot be judged", () => {
       () => withinBudget("add", x, { a: x, b: x }, { activations: "q8_0", dtype: "f16" }),
       /activations in q8_0 go with/,
     ],
+    [
+      "unknown format",
+      () => withinBudget("add", x, { a: x, b: x }, { dtype: "fp8" as "f16" }),
+      /dtype is declared "fp8"; there are f32, f16, bf16/,
+    ],
+    [
+      "misspelt",
+      () => withinBudget("add", x, { a: x, b: x }, { dtpye: "f16" } as object),
+      /"dtpye" is nothing to declare; there are dtype/,
+    ],
   ])("%s: refused in one line", (_name, judge, words) => expect(judge).toThrow(words));
 });
 
