@@ -1,6 +1,7 @@
 // Attention context: y[t, h, d] = sum over keys s up to t of p[h, t, s] * v[s, h / GROUP, d].
 // p: head token key.  v: key (kv_head head_dim), the cache.  y: token (head head_dim), heads side by side.
 // A thread takes four neighbouring columns of a head, so that p is read once for the four.
+// call 2
 // A sum's order: 32 keys make a block (key s in lane s mod 4, lanes added as (0 + 2) + (1 + 3)), blocks added in order.
 
 override HEADS: u32;

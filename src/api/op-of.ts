@@ -176,6 +176,14 @@ const BUILD: { readonly [K in Kind]: Build<K> } = {
   },
 };
 
+/** What each kind cannot do without. */
+const REQUIRED: { readonly [K in Kind]: readonly (keyof Given[K] & string)[] } = {
+  ...{ embed: ["table", "ids"], rms_norm: ["x", "gain", "eps"], linear: ["x", "weight"] },
+  ...{ rope: ["x", "heads", "headDim"], attn_scores: ["q", "k", "heads", "kvHeads", "headDim"] },
+  ...{ causal_softmax: ["scores", "heads", "tokens"], swiglu: ["gate", "up"], add: ["a", "b"] },
+  attn_ctx: ["probabilities", "values", "heads", "kvHeads", "headDim"],
+};
+
 /** What an op does not read of its model. */
 const NONE: LlamaParameters = {
   ...{ layers: 1, embd: 1, heads: 1, kvHeads: 1, headDim: 1, ffn: 1, vocab: 1, context: 1, eps: 0 },
@@ -186,6 +194,8 @@ const NONE: LlamaParameters = {
 export function opOf<K extends Kind>(kind: K, given: Given[K]): GivenOp {
   const build: Build<K> | undefined = Object.hasOwn(BUILD, kind) ? BUILD[kind] : undefined;
   if (build === undefined) throw new InputError(`no op "${String(kind)}"; there are ${Object.keys(BUILD).join(", ")}`);
+  const missing = REQUIRED[kind].filter((name) => given?.[name] == null);
+  if (missing.length > 0) throw new InputError(`${kind}: ${missing.join(", ")} not given`);
   try {
     const { op, inputs = [], held: weights = [], tokens, posStart = 0, count, parameters = {} } = build(given);
     const all = { ...NONE, ...parameters };

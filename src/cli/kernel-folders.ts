@@ -1,8 +1,16 @@
 /** Folders of kernels, by the names of this program's own files: what is in them, and what differs. */
-import { statSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import type { KernelKind } from "../compare/kernels/cases.ts";
 import { GpuValidationError } from "../engine/errors.ts";
-import { fromFolder, KERNELS, type KernelName, type SourceOf, sourceText } from "../engine/kernels.ts";
+import {
+  callOf,
+  fromFolder,
+  KERNELS,
+  type KernelName,
+  kernelSource,
+  type SourceOf,
+  sourceText,
+} from "../engine/kernels.ts";
 import { InputError } from "../trace/errors.ts";
 
 /** The kernel of a kind of case. */
@@ -23,7 +31,19 @@ export function kernelsIn(folder: string): SourceOf {
     const files = new Set(NAMES.map((kernel) => KERNELS[kernel].file));
     throw new InputError(`${folder}: has none of ${[...files].join(", ")}; give a folder of kernels`);
   }
+  for (const kernel of NAMES) checkCall(kernel, sources(kernel));
   return sources;
+}
+
+/** Throws InputError where a kernel is written to be called in another way than this program calls it. */
+function checkCall(kernel: KernelName, path: string | null): void {
+  if (path === null) return;
+  const { file } = KERNELS[kernel];
+  const [theirs, ours] = [callOf(readFileSync(path, "utf8")), callOf(kernelSource(file))];
+  if (theirs === ours) return;
+  throw new InputError(
+    `${path}: is written for call ${theirs}, this program makes call ${ours} of ${kernel} (workgroups, bindings or constants differ); bring it to those of kernels/${file} with its line '// call ${ours}', or leave it out of the folder`,
+  );
 }
 
 /** Kernels that are compiled from another text. */

@@ -36,6 +36,8 @@ const isChore = (kind: KernelKind): kind is ChoreKind => CHORE_KINDS.some((each)
 export function ownKernel({ wgsl, as, bindings, fault, againstKernels }: OwnOptions): OwnKernel | null {
   if (wgsl === undefined && as === undefined && bindings === undefined) return null;
   const kind = KINDS_OF_KERNEL.find((each) => each === as);
+  if (as !== undefined && kind === undefined)
+    throw new InputError(`--as ${as}: no such op; there are ${KINDS_OF_KERNEL.join(", ")}`);
   if (wgsl === undefined || kind === undefined) {
     throw new InputError(
       `--wgsl and --as go together: a file, and the op that it computes (${KINDS_OF_KERNEL.join(", ")})`,

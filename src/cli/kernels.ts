@@ -172,6 +172,12 @@ async function kernelFacts(options: Options): Promise<Omit<KernelFacts, "baselin
     );
   }
   const { cases, leftOut } = triedCases(own, wanted);
+  const given = options.kernels;
+  if (given !== undefined && cases.every(({ kind }) => inFolder(given, kind) === null)) {
+    throw new InputError(
+      `${given}: none of its kernels computes a case that is tried; change --filter, or leave it out`,
+    );
+  }
   const planted = cases.map((each) => (fault === undefined ? { fault: null } : plant(fault, each)));
   const refusal = planted.find(({ reason }) => reason !== undefined)?.reason;
   if (fault !== undefined && planted.every((each) => each.fault === null)) {

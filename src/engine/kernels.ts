@@ -53,6 +53,12 @@ export function kernelSource(file: string): string {
   return readFileSync(kernelPath(file), "utf8");
 }
 
+/**
+ * The way of being called that a kernel's text is written for: its line `// call N`, 1 where it has none. Raised whenever bindings,
+ * constants or workgroups of a kernel change their meaning: called in another way than it is written for, a right kernel computes wrongly.
+ */
+export const callOf = (text: string): number => Number(/^\/\/ call (\d+)$/m.exec(text)?.[1] ?? 1);
+
 /** The files that a kernel is compiled from, its own first. */
 function sourcePaths(kernel: KernelName, sourceOf: SourceOf): string[] {
   const { file, uses }: { file: string; uses?: KernelName } = KERNELS[kernel];

@@ -187,6 +187,8 @@ describe("what cannot be judged", () => {
       () => withinBudget("add", x, { a: x, b: x }, { dtpye: "f16" } as object),
       /"dtpye" is nothing to declare; there are dtype/,
     ],
+    ["no inputs", () => withinBudget("add", x, JSON.parse("null")), /add: a, b not given/],
+    ["no gain", () => withinBudget("rms_norm", x, { x, eps: 0 } as Given["rms_norm"]), /rms_norm: gain not given/],
   ])("%s: refused in one line", (_name, judge, words) => expect(judge).toThrow(words));
 });
 

@@ -163,7 +163,7 @@ describe("another version of the kernels", () => {
     expect(whole.cases.find(({ id }) => id.startsWith("linear portable"))?.verdict).toBe("fail");
     const own = tried(...words, "--wgsl", join(dir, "weight_blocks.wgsl"), "--as", "linear");
     expect([own.status, own.cases.map(({ verdict }) => verdict)]).toEqual([1, ["fail"]]);
-  }, 60_000);
+  });
 
   it("one that cannot be run is refused in one line", () => {
     const run = ["kernels", "--no-time", "--filter", "rms_norm 7x576", "--against-kernels"];
@@ -176,6 +176,14 @@ describe("another version of the kernels", () => {
       /unbound: does not take rms_norm 7x576 .*bindings, constants and workgroups are those of kernels\/rms_norm/,
     );
     expectRefused([...run, folder], /has none of weight_blocks\.wgsl, linear_subgroup\.wgsl, rms_norm\.wgsl/);
+    expectRefused(
+      [...run.slice(0, -1), "--kernels", version("elsewhere", "rope.wgsl", "RoPE", "Rotary")],
+      /elsewhere: none of its kernels computes a case that is tried; change --filter/,
+    );
+    expectRefused(
+      [...run, version("uncalled", "attn_ctx.wgsl", "// call 2\n", "")],
+      /attn_ctx\.wgsl: is written for call 1, this program makes call 2 of attn_ctx .*or leave it out/,
+    );
   });
 });
 
