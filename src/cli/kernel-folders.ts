@@ -1,5 +1,5 @@
 /** Folders of kernels, by the names of this program's own files: what is in them, and what differs. */
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import type { KernelKind } from "../compare/kernels/cases.ts";
 import { GpuValidationError } from "../engine/errors.ts";
 import {
@@ -8,6 +8,7 @@ import {
   KERNELS,
   type KernelName,
   kernelSource,
+  readSource,
   type SourceOf,
   sourceText,
 } from "../engine/kernels.ts";
@@ -39,7 +40,7 @@ export function kernelsIn(folder: string): SourceOf {
 function checkCall(kernel: KernelName, path: string | null): void {
   if (path === null) return;
   const { file } = KERNELS[kernel];
-  const [theirs, ours] = [callOf(readFileSync(path, "utf8")), callOf(kernelSource(file))];
+  const [theirs, ours] = [callOf(readSource(path)), callOf(kernelSource(file))];
   if (theirs === ours) return;
   throw new InputError(
     `${path}: is written for call ${theirs}, this program makes call ${ours} of ${kernel} (workgroups, bindings or constants differ); bring it to those of kernels/${file} with its line '// call ${ours}', or leave it out of the folder`,
