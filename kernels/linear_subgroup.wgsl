@@ -1,7 +1,7 @@
 enable subgroups;
 // `linear` of weight_blocks.wgsl, whose declarations follow this text, for software adapters: the same sums in the same order.
 // There a load costs each thread the same whether or not its neighbours want that value too. So a thread takes several rows of
-// W, and a block of x is loaded once by eight threads, a vec4f each, who hand it to one another. No barriers, no arrays.
+// W, and a block of x is loaded once by eight threads, a vec4f each, who hand it to one another. No barriers, no workgroup memory.
 
 override ROWS_OF_THREAD: u32 = 2; // of W: 2, or 4 with TILE 4; more do not fit into registers
 

@@ -24,13 +24,13 @@ class FusedBuilder extends BenchBuilder {
 
   override run<K extends OpKind>(op: OpOf<K>, inputs: readonly string[]): string {
     const [first = "", second = ""] = inputs;
-    const any: OpOf<OpKind> = op;
-    if (any.kind === "rope" || any.kind === "causal_softmax") return first;
-    if (any.kind === "attn_scores") {
-      this.#scores.set(first, { keys: second, op: any });
+    const wide: OpOf<OpKind> = op;
+    if (wide.kind === "rope" || wide.kind === "causal_softmax") return first;
+    if (wide.kind === "attn_scores") {
+      this.#scores.set(first, { keys: second, op: wide });
       return first;
     }
-    return any.kind === "attn_ctx" ? this.#attention(any.tap, first, second) : super.run(op, inputs);
+    return wide.kind === "attn_ctx" ? this.#attention(wide.tap, first, second) : super.run(op, inputs);
   }
 
   override cached(rows: string): string {

@@ -91,8 +91,6 @@ export function addKernels(program: Command, version: string): void {
       const baseline = history === null ? null : againstHistory(options.baseline ?? "", history, judgements, adapter);
       const facts = { ...tried, baseline };
       if (options.save !== undefined) {
-        if (options.fault !== undefined)
-          throw new InputError("--save: a run with a planted bug is no history; leave --fault out");
         saveHistory(options.save, historyOf(judgements, { adapter, version, created: new Date().toISOString() }));
       }
       process.stdout.write(options.json ? `${JSON.stringify(kernelsJson(facts))}\n` : kernelsText(facts));
