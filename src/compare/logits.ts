@@ -33,7 +33,7 @@ export function logitsRow(expected: Float32Array, actual: Float32Array, position
   const [e, a] = [largest(expected), largest(actual)];
   const [first = 0, second = 0] = e;
   let squares = 0;
-  for (const logit of expected) squares += logit * logit;
+  for (let i = 0; i < expected.length; i++) squares += (expected[i] as number) ** 2;
   return {
     position,
     expectedTop: first,
@@ -62,16 +62,21 @@ export function summariseLogits(rows: readonly LogitsRow[]): LogitsSummary | nul
 /** Ids of the TOP largest, largest first; of equals the lowest id. NaN is below everything, as it is to a sampler. */
 export function largest(logits: Float32Array): number[] {
   const top: number[] = [];
-  const of = (id: number | undefined) => {
-    const value = logits[id ?? 0] as number;
-    return Number.isNaN(value) ? Number.NEGATIVE_INFINITY : value;
-  };
+  const values: number[] = [];
+  let least = Number.NaN; // until TOP are found: no comparison with it holds
   for (let id = 0; id < logits.length; id++) {
-    const value = of(id);
-    if (top.length === TOP && value <= of(top[TOP - 1])) continue;
-    const at = top.findIndex((other) => value > of(other));
-    top.splice(at < 0 ? top.length : at, 0, id);
-    if (top.length > TOP) top.pop();
+    const logit = logits[id] as number;
+    if (logit <= least || (top.length === TOP && Number.isNaN(logit))) continue;
+    const value = Number.isNaN(logit) ? Number.NEGATIVE_INFINITY : logit;
+    let at = top.length;
+    while (at > 0 && value > (values[at - 1] as number)) at--;
+    top.splice(at, 0, id);
+    values.splice(at, 0, value);
+    if (top.length > TOP) {
+      top.pop();
+      values.pop();
+    }
+    if (top.length === TOP) least = values[TOP - 1] as number;
   }
   return top;
 }

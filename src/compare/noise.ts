@@ -5,7 +5,7 @@
  */
 import type { GraphNode } from "../model/graph.ts";
 import type { Op } from "../model/ops.ts";
-import { ownRounding, underflow } from "./rounding.ts";
+import { type OpShape, ownRounding, underflow } from "./rounding.ts";
 
 /** What is known of a tap before its values: sizes from the expected trace, dtypes from both. */
 export interface NoiseFacts {
@@ -67,10 +67,11 @@ export class NoiseModel {
       for (let position = posStart; position < posStart + count; position++) {
         const shape = { terms: terms ?? position + 1, position };
         const size = this.#facts.rms(op.tap, position);
-        const lost = (dtype: string) => (size > 0 ? underflow(dtype, shape.terms) / size : 0);
-        const own = Math.hypot(...dtypes.flatMap((dtype) => [ownRounding(op.kind, dtype, shape), lost(dtype)]));
+        let squares = 0;
+        for (const dtype of dtypes) squares += addedSquare(op.kind, dtype, shape, size);
+        const own = Math.sqrt(squares);
         const { inherited, condition } = this.#inherited(op, taps, position, earlier);
-        single[position] = Math.SQRT2 * Math.hypot(ownRounding(op.kind, "f32", shape), lost("f32"));
+        single[position] = Math.sqrt(2 * addedSquare(op.kind, "f32", shape, size));
         carried[position] = Math.hypot(own, inherited);
         shown[position] = Math.hypot(own, inherited * Math.max(1, Number.isFinite(condition) ? condition : 1));
       }
@@ -150,6 +151,13 @@ export class NoiseModel {
       }
     }
   }
+}
+
+/** Square of what one side's op adds to a row of RMS `size`: its roundings, and what is lost below the dtype's smallest numbers. */
+function addedSquare(kind: string, dtype: string, shape: OpShape, size: number): number {
+  const rounding = ownRounding(kind, dtype, shape);
+  const lost = size > 0 ? underflow(dtype, shape.terms) / size : 0;
+  return rounding * rounding + lost * lost;
 }
 
 /** Noise of a product of two noisy things. Where sizes are not known nothing stops it from growing op by op, so the worse stands for both. */

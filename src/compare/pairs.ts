@@ -186,18 +186,21 @@ function rowsByPosition(
   tokens: TokenAlignment,
 ): Partner[] {
   const found: Partner[] = [];
-  const ordered = [...candidates].sort(
-    (a, b) => Number(expected[b]?.step === record.step) - Number(expected[a]?.step === record.step),
-  );
-  for (let token = 0; token < tokenAxis(record).tokens; token++) {
+  const spans = candidates
+    .flatMap((index) => {
+      const other = expected[index];
+      return other === undefined
+        ? []
+        : [{ index, step: other.step, posStart: other.posStart, end: other.posStart + tokenAxis(other).tokens }];
+    })
+    .sort((a, b) => Number(b.step === record.step) - Number(a.step === record.step));
+  const rows = tokenAxis(record).tokens;
+  for (let token = 0; token < rows; token++) {
     const position = tokens.of(record.posStart + token);
     if (position === null) continue;
-    const index = ordered.find((candidate) => {
-      const other = expected[candidate];
-      return other !== undefined && position >= other.posStart && position < other.posStart + tokenAxis(other).tokens;
-    });
-    const other = index === undefined ? undefined : expected[index];
-    if (index === undefined || other === undefined) continue;
+    const other = spans.find((span) => position >= span.posStart && position < span.end);
+    if (other === undefined) continue;
+    const { index } = other;
     const sameContext = tokens.difference === null || record.posStart + token < tokens.difference.position;
     let partner = found.find((each) => each.index === index && each.sameContext === sameContext);
     if (partner === undefined) {

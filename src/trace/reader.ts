@@ -7,9 +7,11 @@ import { type FileHandle, open, stat } from "node:fs/promises";
 import {
   type AsyncRecordBatchFileReader,
   type Data,
+  type Float32,
   type RecordBatch,
   RecordBatchReader,
   type Schema,
+  type Vector,
 } from "apache-arrow";
 import { TraceError } from "./errors.ts";
 import { endsWithValues, headsOf } from "./heads.ts";
@@ -260,8 +262,11 @@ function manifestFrom(path: string, { metadata, fields }: Schema): Manifest {
   return parsed.data;
 }
 
-function numbers(batch: RecordBatch<Columns>, name: "row_rms" | "sketch" | "values", row: number): Float32Array | null {
-  const list = batch.getChild(name)?.get(row);
+function numbers(batch: RecordBatch<Columns>, name: "sketch" | "values", row: number): Float32Array | null {
+  return arrayOf(batch.getChild(name)?.get(row));
+}
+
+function arrayOf(list: Vector<Float32> | null | undefined): Float32Array | null {
   return list ? (list.toArray() as Float32Array) : null;
 }
 
@@ -273,13 +278,15 @@ function indexBatch(
   valuesAt: number | null = null,
 ): void {
   const starts = batch.getChild("values")?.data[0]?.valueOffsets;
-  const get = <T>(name: ColumnName, row: number) => batch.getChild(name)?.get(row) as T;
+  const columns = new Map(batch.schema.names.map((name) => [name, batch.getChild(name)]));
+  const get = <T>(name: ColumnName, row: number) => columns.get(name)?.get(row) as T;
   for (let row = 0; row < batch.numRows; row++) {
     const number = (name: ColumnName) => get<number>(name, row);
     const text = (name: ColumnName) => get<string>(name, row);
-    const rowRms = numbers(batch, "row_rms", row);
+    const list = (name: "row_rms" | "sketch" | "values") => get<Vector<Float32> | null>(name, row);
+    const rowRms = arrayOf(list("row_rms"));
     const start = valuesAt === null ? undefined : starts?.[row];
-    const hasValues = numbers(batch, "values", row) !== null;
+    const hasValues = list("values") !== null;
     const [held, count] = [Number(starts?.[row + 1]) - Number(starts?.[row]), number("count")];
     // Values are read by count: a row that holds another number of them would be read into its neighbour's.
     if (hasValues && held !== count) {
@@ -313,7 +320,7 @@ function indexBatch(
       rowRms: rowRms ? rowRms.slice() : new Float32Array(0),
       hash: get<bigint>("hash", row),
       elapsedUs: get<number | null>("elapsed_us", row),
-      hasSketch: (numbers(batch, "sketch", row)?.length ?? 0) > 0,
+      hasSketch: (list("sketch")?.length ?? 0) > 0,
       hasValues,
     });
   }
