@@ -186,10 +186,12 @@ function stacked(parts: readonly Matrix[]): Matrix {
   return all;
 }
 
-function rowsOf({ columns, expected, worst, likely, alike }: Bounded, first: number, rows: number): Bounded {
+function rowsOf(of: Bounded, first: number, rows: number): Bounded {
+  const { columns, expected, worst, likely, alike } = of;
   const cut = (values: Float64Array) => values.subarray(first * columns, (first + rows) * columns);
   return {
-    ...{ rows, columns, expected: cut(expected), worst: cut(worst), likely: cut(likely) },
+    ...of,
+    ...{ rows, expected: cut(expected), worst: cut(worst), likely: cut(likely) },
     alike: alike.subarray(first, first + rows),
   };
 }

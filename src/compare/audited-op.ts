@@ -73,7 +73,7 @@ const share = (error: number, bound: number) => (error === 0 ? 0 : error / bound
 
 /** Judges what an op gave. `store` is the format it is stored in. */
 export function ownError(bounded: Bounded, actual: Float32Array, store: string): OwnError {
-  const { expected, worst, likely, alike, rows, columns } = bounded;
+  const { expected, worst, likely, alike, keepsSign, rows, columns } = bounded;
   const largest = LARGEST[store] ?? LARGEST_SINGLE;
   const nonFinite = { unexplained: 0, overflowed: 0, inherited: 0, absorbed: 0, first: -1 };
   let [error2, expected2, likely2, worst2, along, together] = [0, 0, 0, 0, 0, 0];
@@ -86,7 +86,8 @@ export function ownError(bounded: Bounded, actual: Float32Array, store: string):
       if (!Number.isFinite(e) || !Number.isFinite(a)) {
         if (!Number.isFinite(e)) nonFinite[Number.isFinite(a) ? "absorbed" : "inherited"]++;
         else {
-          const overflows = !Number.isNaN(a) && Math.abs(e) + (worst[i] as number) >= largest;
+          const size = keepsSign ? e * Math.sign(a) : Math.abs(e);
+          const overflows = !Number.isNaN(a) && size + (worst[i] as number) >= largest;
           nonFinite[overflows ? "overflowed" : "unexplained"]++;
           if (nonFinite.first < 0) nonFinite.first = i;
         }

@@ -13,17 +13,20 @@ export interface Bounded {
   readonly likely: Float64Array;
   /** By what factor of themselves the elements of each row may be off alike, and those of other rows in the same direction. */
   readonly alike: Float64Array;
+  /** True where no step can overflow to the infinity that the right value does not go to: products, and a single sum. */
+  readonly keepsSign: boolean;
 }
 
 /** What an op's own steps may do, before its result is stored; `alike` where it is more than 0. */
-export type Computed = Omit<Bounded, "alike"> & { readonly alike?: Float64Array };
+export type Computed = Omit<Bounded, "alike" | "keepsSign"> & Partial<Pick<Bounded, "alike" | "keepsSign">>;
 
 /**
  * Adds what storing a result rounds, and keeps the statistical bound within the rigorous one. Narrow formats may be cut off instead of
  * rounded (WGSL allows both, and hardware that packs halves does it): off by 2 units of roundoff, all elements in one direction, and
  * so may inputs be. Sums in less than f32 lose addends below half a unit of the sum, which has a direction too.
  */
-export function stored({ rows, columns, expected, worst, likely, alike: own }: Computed, how: Arithmetic): Bounded {
+export function stored(computed: Computed, how: Arithmetic): Bounded {
+  const { rows, columns, expected, worst, likely, alike: own, keepsSign = false } = computed;
   const { store, sums, inputs } = how;
   const unit = store === "f32" ? 0 : EITHER_WAY * (UNIT[store] ?? 0);
   const least = store === "f16" ? 2 ** -24 : store === "f32" ? 0 : TINY;
@@ -44,5 +47,5 @@ export function stored({ rows, columns, expected, worst, likely, alike: own }: C
     const ofStore = unit + 2 * EITHER_WAY * (sums < inputs ? inputs : 0) + (least * size) / squares;
     alike[row] = sums > SINGLE ? together / squares : (alike[row] as number) + ofStore;
   }
-  return { rows, columns, expected, worst, likely, alike };
+  return { rows, columns, expected, worst, likely, alike, keepsSign };
 }

@@ -327,6 +327,12 @@ function largestOf(x: Float64Array, from: number, count: number): number {
   return largest;
 }
 
+/**
+ * Ops made of products and at most one sum. Where more is added, and in a rotation (a product added to a rounded one), what is added
+ * first may overflow against the value's sign.
+ */
+const KEEPS_SIGN: ReadonlySet<OpKind> = new Set(["embed", "rms_norm", "swiglu", "add"]);
+
 /** One op on given inputs, with its bounds. `inputs` of a projection may hold rows of several steps. */
 export function bounded(
   model: OpModel,
@@ -337,5 +343,5 @@ export function bounded(
 ): Bounded {
   if (op.kind === "linear") return stored(boundedLinear(model, op, input(inputs, 0), how), how);
   const row = BOUNDS[op.kind] as Bound<Exclude<OpKind, "linear">>;
-  return stored(row(op, inputs, context, how, model), how);
+  return stored({ ...row(op, inputs, context, how, model), keepsSign: KEEPS_SIGN.has(op.kind) }, how);
 }

@@ -97,6 +97,29 @@ describe.each(Object.entries(CASES))("%s", (kind, build) => {
   });
 });
 
+describe.each([
+  ["add", 2.5e38],
+  ["swiglu", 3e19],
+] as const)("%s beyond what f32 holds", (kind, size) => {
+  const of = CASES[kind](
+    { rows: 4, terms: 8 },
+    (count, seed) => normals(seed, count).map((x) => Math.sign(x) * size),
+    6,
+  );
+  const right = rightOf(of);
+  const beyond = [...right.keys()].filter((i) => Math.abs(right[i] as number) === Number.POSITIVE_INFINITY);
+
+  it("is infinite of its sign; of the other sign it is proved wrong", () => {
+    expect(beyond.length).toBeGreaterThan(3);
+    expect(judged(of, run(of)).nonFinite).toMatchObject({ unexplained: 0, overflowed: beyond.length });
+    for (const i of beyond) {
+      const actual = run(of);
+      actual[i] = -(actual[i] as number);
+      expect(judged(of, actual)).toMatchObject({ verdict: "proved", nonFinite: { unexplained: 1 } });
+    }
+  });
+});
+
 describe("a sum", () => {
   const linear = CASES.linear({ rows: 8, terms: 1536 }, normal, 4);
 

@@ -53,6 +53,7 @@ function exactly(expected: Bits, actual: Bits, columns: number) {
     worst: none(),
     likely: none(),
     alike: new Float64Array(rows),
+    keepsSign: true,
   };
   return { wrongWords, reserved: 0, right, actual: new Float32Array(actual.buffer) };
 }
@@ -87,7 +88,7 @@ function records(chore: ChoreOf<"row_statistics">, actual: Bits): ChoreFindings 
   }
   return {
     ...{ wrongWords, reserved: rows * RESERVED.length, actual: sums },
-    right: { rows, columns: at.length, expected, worst, likely, alike: new Float64Array(rows) },
+    right: { rows, columns: at.length, expected, worst, likely, alike: new Float64Array(rows), keepsSign: false },
     bytes: 4 * (bits.length + table.length + actual.length),
     // A square and two sums an element, and 16 for the sketch.
     operations: bits.length * (words === 32 ? 19 : 3),

@@ -120,5 +120,5 @@ function sumsOf(floats: Float32Array, exponent: number, words: 16 | 32): Bounded
     worst[at] = bounds.worst + flushed;
     likely[at] = Math.min(bounds.worst, bounds.likely) + flushed;
   }
-  return { rows: 1, columns, expected, worst, likely, alike: new Float64Array(1) };
+  return { rows: 1, columns, expected, worst, likely, alike: new Float64Array(1), keepsSign: false };
 }
