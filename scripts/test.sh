@@ -4,5 +4,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh
 scripts/fetch.sh
+scripts/browser.sh
 npm run --silent check
 exec npm test --silent

@@ -7,6 +7,8 @@ import { traceSequence } from "../compare/tokens.ts";
 import { type Model, openModel } from "../model/model.ts";
 import { bisectionJson, bisectionText, bisectionVerdict } from "../report/bisection.ts";
 import { plain } from "../report/colors.ts";
+import { bisectionReport } from "../report/page/bisection.ts";
+import { reportHtml } from "../report/page/html.ts";
 import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
 import { DIVERGENT } from "./compare.ts";
@@ -73,14 +75,17 @@ export function addBisect(program: Command, version: string): void {
     .action(async (path: string, options: Options) => {
       const model = await openModel(path, options.layers === undefined ? {} : { layers: options.layers });
       try {
-        const { bisection, determinism, suggest } = await bisect(model, options, version);
+        const { bisection, determinism, suggest, report } = await bisect(model, options, version);
         const { output } = options;
         const text = bisectionText(bisection) + (options.suggest ? suggest : "");
         const json = JSON.stringify(bisectionJson(bisection, determinism));
         writeFileSync(join(output, "bisect.json"), `${json}\n`);
         writeFileSync(join(output, "report.txt"), plain(text));
+        writeFileSync(join(output, "report.html"), reportHtml(report));
         process.stdout.write(
-          options.json ? `${json}\n` : `${text}left in ${output}: report.txt, bisect.json and the traces\n`,
+          options.json
+            ? `${json}\n`
+            : `${text}left in ${output}: report.html, report.txt, bisect.json and the traces\n`,
         );
         if (bisectionVerdict(bisection) === "divergent") process.exitCode = DIVERGENT;
       } finally {
@@ -113,7 +118,10 @@ async function bisect(model: Model, options: Options, version: string) {
     const comparison = await compareTraces(expected, actual, envelope);
     const judged = await judge(model, expected, actual, comparison, options);
     const suggest = await suggestions(model, actual);
-    return { bisection: { comparison, determinism: determinism?.judgement ?? null, ...judged }, determinism, suggest };
+    const bisection = { comparison, determinism: determinism?.judgement ?? null, ...judged };
+    const created = new Date().toISOString();
+    const sources = { bisection, determinism, expected, actual, piece: sides.piece, version, created };
+    return { bisection, determinism, suggest, report: await bisectionReport(sources) };
   } finally {
     for (const trace of open) await trace.close();
   }
@@ -164,6 +172,7 @@ async function plan(model: Model, options: Options, version: string) {
   const isShipped = against === "llamacpp" && !options.exact;
   const isF32 = [...model.weights.keys()].every((name) => model.file.tensor(name).type.name === "F32");
   return {
+    piece: (id: number) => read.tokenizer.piece(id),
     /** As shipped, llama.cpp quantises activations: its own exact run shows how much that alone moves each tap. */
     natural: isShipped && !isF32 ? "llamacpp" : undefined,
     /** Before any difference: does the engine agree with itself? Asked of a short run. */

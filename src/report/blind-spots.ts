@@ -101,6 +101,9 @@ function phrases(spots: readonly BlindSpot[]): { ids: string; why: string; spots
   });
 }
 
+/** Spots with one reason as ids and why, for lists. */
+export const blindSpotPhrases = (spots: readonly BlindSpot[]) => phrases(spots).map(({ ids, why }) => ({ ids, why }));
+
 /** One line; empty where everything could be seen. */
 export function blindSpotsText(spots: readonly BlindSpot[]): string {
   const everywhere = phrases(spots.filter((spot) => spot.everywhere));

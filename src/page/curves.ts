@@ -1,0 +1,87 @@
+/** Error, RMS and largest value through the network. */
+import type { ReportOp } from "../report/page/document.ts";
+import { chart, lines, type Point } from "./charts.ts";
+import { choice, h, section } from "./dom.ts";
+import { numeric } from "./figures.ts";
+import type { State } from "./state.ts";
+
+export function curvesSection(state: State): HTMLElement {
+  const { report } = state;
+  const names = report.columns;
+  let [name, step] = [names.includes("output") ? "output" : (names.at(-1) ?? ""), "0"];
+  const place = h("div", { class: "curves" });
+  const draw = () => place.replaceChildren(...curvesOf(state, name, Number(step)));
+  draw();
+  return section(
+    "curves",
+    "Through the network",
+    "One tap in every layer: its error beside what it is allowed, and the size of both sides' values.",
+    h(
+      "div",
+      { class: "bar" },
+      choice(
+        "tap",
+        names.map((each) => [each, each] as const),
+        name,
+        (value) => {
+          name = value;
+          draw();
+        },
+      ),
+      choice(
+        "step",
+        report.steps.map(({ label }, i) => [String(i), label] as const),
+        step,
+        (value) => {
+          step = value;
+          draw();
+        },
+      ),
+    ),
+    place,
+  );
+}
+
+type Series = readonly [name: string, of: (op: ReportOp) => number];
+
+const CURVES: readonly { readonly label: string; readonly y: string; readonly series: readonly Series[] }[] = [
+  {
+    label: "Error of the tap, and what is allowed",
+    y: "relL2",
+    series: [
+      ["measured", (op) => numeric(op.measured)],
+      ["allowed", (op) => numeric(op.allowed)],
+    ],
+  },
+  {
+    label: "RMS of its values",
+    y: "RMS",
+    series: [
+      ["reference", (op) => numeric(op.expected?.rms ?? null)],
+      ["judged", (op) => numeric(op.actual?.rms ?? null)],
+    ],
+  },
+  {
+    label: "Largest magnitude",
+    y: "max |x|",
+    series: [
+      ["reference", (op) => numeric(op.expected?.maxAbs ?? null)],
+      ["judged", (op) => numeric(op.actual?.maxAbs ?? null)],
+    ],
+  },
+];
+
+function curvesOf(state: State, name: string, step: number): HTMLElement[] {
+  const taps = state.report.taps.flatMap((tap, index) =>
+    tap.column === name && tap.layer !== null ? [{ index, layer: tap.layer }] : [],
+  );
+  return CURVES.map(({ label, y, series }) => {
+    const points: Point[] = series.flatMap(([text, of]) =>
+      taps.map(({ index, layer }) => {
+        const op = state.op({ step, tap: index });
+        return { x: layer, y: op === undefined ? Number.NaN : of(op), series: text, name: state.tap(index).name };
+      }),
+    );
+    return chart(label, (width) => lines(width, points, { x: "layer", y }));
+  });
+}

@@ -1,0 +1,94 @@
+/** The report with its look-ups, and what is chosen on the page. */
+import type { Detail, Figure, Report, ReportFinding, ReportOp, ReportTap } from "../report/page/document.ts";
+import { numeric } from "./figures.ts";
+
+export interface Chosen {
+  readonly step: number;
+  readonly tap: number;
+}
+
+export class State {
+  readonly report: Report;
+  readonly #ops = new Map<string, ReportOp>();
+  readonly #details = new Map<string, Detail>();
+  readonly #listeners: ((chosen: Chosen) => void)[] = [];
+  #chosen: Chosen;
+
+  constructor(report: Report) {
+    this.report = report;
+    for (const op of report.ops) this.#ops.set(key(op), op);
+    for (const detail of report.details) this.#details.set(key(detail), detail);
+    this.#chosen = report.findings[0] ?? report.ops.find((op) => op.step === 0) ?? { step: 0, tap: 0 };
+  }
+
+  get chosen(): Chosen {
+    return this.#chosen;
+  }
+
+  /** Chooses an op; whoever listens shows it. */
+  choose({ step, tap }: Chosen): void {
+    this.#chosen = { step, tap };
+    for (const listener of this.#listeners) listener(this.#chosen);
+  }
+
+  /** Calls back now and whenever another op is chosen. */
+  whenChosen(listener: (chosen: Chosen) => void): void {
+    this.#listeners.push(listener);
+    listener(this.#chosen);
+  }
+
+  op(at: Chosen): ReportOp | undefined {
+    return this.#ops.get(key(at));
+  }
+
+  detail(at: Chosen): Detail | undefined {
+    return this.#details.get(key(at));
+  }
+
+  tap(index: number): ReportTap {
+    const tap = this.report.taps[index];
+    if (tap === undefined) throw new Error(`tap ${index} of ${this.report.taps.length}`);
+    return tap;
+  }
+
+  /** The op of a tap in the step where it is worst: a fault before all, then what is first to differ, then by the figure. */
+  worst(tap: number, of: (op: ReportOp) => Figure): ReportOp | undefined {
+    const size = (op: ReportOp) => {
+      const value = of(op);
+      return typeof value === "string" ? Number.POSITIVE_INFINITY : (value ?? -1);
+    };
+    const rank = (op: ReportOp) => (isFault(op) ? 2 : isFirst(op) ? 1 : 0);
+    return this.report.steps
+      .map((_, step) => this.op({ step, tap }))
+      .filter((op) => op !== undefined)
+      .sort((a, b) => rank(b) - rank(a) || size(b) - size(a) || a.step - b.step)[0];
+  }
+
+  findingsAt({ step, tap }: Chosen): ReportFinding[] {
+    return this.report.findings.filter((finding) => finding.tap === tap && finding.step <= step);
+  }
+
+  /** Index of a tap by its name, or null. */
+  tapNamed(name: string): number | null {
+    const index = this.report.taps.findIndex((tap) => tap.name === name);
+    return index < 0 ? null : index;
+  }
+}
+
+const key = ({ step, tap }: Chosen) => `${step} ${tap}`;
+
+/** Where an audit found an op right by itself, that its budget is exceeded while its inputs' are not accuses nobody. */
+const isFirst = ({ isOrigin, own }: ReportOp) => isOrigin && own?.verdict !== "clean";
+const isFault = ({ own }: ReportOp) => own?.verdict === "proved" || own?.verdict === "likely";
+
+/** The sign of an op in the map, so that colour is not the only one: a fault, an origin, not finite, beyond. */
+export function signOf(op: ReportOp | undefined): { readonly sign: string; readonly text: string } {
+  if (op === undefined) return { sign: "", text: "not recorded in this step" };
+  if (isFault(op)) return { sign: "\u2715", text: "wrong by itself" };
+  if (op.verdict === "non-finite") return { sign: "N", text: "NaN or Inf" };
+  if (isFirst(op)) return { sign: "\u25cf", text: "first to differ" };
+  if (op.verdict === "numeric") return { sign: "!", text: "differs" };
+  if (op.verdict === "other-context") return { sign: "~", text: "after other tokens" };
+  if (op.verdict === "not-compared") return { sign: "", text: "not compared" };
+  return { sign: "", text: numeric(op.share) === 0 ? "alike, no difference" : "alike" };
+}
