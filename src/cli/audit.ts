@@ -9,6 +9,7 @@ import { auditText } from "../report/audit.ts";
 import { auditJson } from "../report/audit-facts.ts";
 import { blindSpotsText } from "../report/blind-spots.ts";
 import { causePhrase } from "../report/diagnosis.ts";
+import { reportOf } from "../report/document/report.ts";
 import { tapFilter, tapMatcher } from "../trace/capture.ts";
 import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
@@ -24,8 +25,16 @@ import {
   integer,
   type OutputOptions,
 } from "./options.ts";
+import { piecesOf } from "./prompt.ts";
+import {
+  addReportOptions,
+  checkReportFiles,
+  type ReportOptions,
+  wantsReport,
+  writeReportFiles,
+} from "./report-files.ts";
 
-interface Options extends OutputOptions {
+interface Options extends OutputOptions, ReportOptions {
   readonly model: string;
   readonly against?: string;
   readonly taps?: readonly string[];
@@ -34,7 +43,7 @@ interface Options extends OutputOptions {
   readonly suggest?: boolean;
 }
 
-export function addAudit(program: Command): void {
+export function addAudit(program: Command, version: string): void {
   const command = program
     .command("audit")
     .description(
@@ -46,12 +55,13 @@ export function addAudit(program: Command): void {
     .option("--taps <globs>", "ops to judge, comma-separated, e.g. 'blk.0.*,logits'", globList)
     .option("--bundle <dir>", "write each op at fault (the first 8) to a folder in DIR, for 'faultline replay'")
     .option("--workers <count>", "threads; as many as the machine has unless told", integer(0));
-  addOutputOptions(addGitBisectOption(addSuggestOption(command)))
+  addReportOptions(addOutputOptions(addGitBisectOption(addSuggestOption(command))))
     .addHelpText(
       "after",
       "\nExit status: 0 no op is at fault, 1 one is, 2 could not audit.\n\nExample:\n  faultline audit mine.arrow --model model.gguf",
     )
     .action(async (path: string, options: Options) => {
+      checkReportFiles(options);
       const open: Trace[] = [];
       const openTrace = async (name: string) => {
         const trace = await Trace.open(name);
@@ -71,8 +81,14 @@ export function addAudit(program: Command): void {
           });
           const left = options.bundle === undefined ? [] : await writeBundles(model, trace, judged, options.bundle);
           const bundles = left.map((folder) => `bundle: ${folder}; judge it again with: faultline replay ${folder}\n`);
-          const cannot =
-            blindSpotsText(await spotsOf(model, trace)) + (options.suggest ? await suggestions(model, trace) : "");
+          const blindSpots = await spotsOf(model, trace);
+          if (wantsReport(options)) {
+            const alone = { comparison: null, expected: null, referenceAudit: null, auditLeftOut: null, diagnoses: [] };
+            const sources = { ...alone, audit: judged, blindSpots, actual: trace, determinism: null };
+            const created = new Date().toISOString();
+            writeReportFiles(options, await reportOf({ ...sources, piece: piecesOf(model), version, created }));
+          }
+          const cannot = blindSpotsText(blindSpots) + (options.suggest ? await suggestions(model, trace) : "");
           process.stdout.write(
             options.json ? `${JSON.stringify(auditJson(judged))}\n` : auditText(judged) + cannot + bundles.join(""),
           );

@@ -7,8 +7,8 @@ import { traceSequence } from "../compare/tokens.ts";
 import { type Model, openModel } from "../model/model.ts";
 import { bisectionJson, bisectionText, bisectionVerdict } from "../report/bisection.ts";
 import { plain } from "../report/colors.ts";
-import { bisectionReport } from "../report/page/bisection.ts";
-import { reportHtml } from "../report/page/html.ts";
+import { reportOf } from "../report/document/report.ts";
+import { reportHtml } from "../report/formats/html.ts";
 import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
 import { DIVERGENT } from "./compare.ts";
@@ -30,12 +30,14 @@ import { plantedIn } from "./planted.ts";
 import { readPrompt } from "./prompt.ts";
 import { addReferenceOptions, referenceName } from "./reference.ts";
 import { REFERENCES, type ReferenceOptions, type ReferenceRun, traceReference } from "./references.ts";
+import { addReportOptions, checkReportFiles, type ReportOptions, writeReportFiles } from "./report-files.ts";
 import { traceModel } from "./trace-model.ts";
 
 type Options = PromptOptions &
   EngineOptions &
   ReferenceOptions &
-  OutputOptions & {
+  OutputOptions &
+  ReportOptions & {
     steps?: number;
     output: string;
     against: string;
@@ -67,12 +69,13 @@ export function addBisect(program: Command, version: string): void {
     .option("--no-audit", "leave out the proof: every op recomputed from its own inputs, and causes named")
     .option("-o, --output <dir>", "folder for traces and report", "faultline-bisect");
   addReferenceOptions(addEngineOptions(addPromptOptions(command)));
-  addOutputOptions(addGitBisectOption(addSuggestOption(command)))
+  addReportOptions(addOutputOptions(addGitBisectOption(addSuggestOption(command))))
     .addHelpText(
       "after",
       '\nExit status: 0 match, 1 divergent, 2 could not do it.\n\nExample:\n  faultline bisect model.gguf --against llamacpp --exact -p "Once upon a time"',
     )
     .action(async (path: string, options: Options) => {
+      checkReportFiles(options);
       const model = await openModel(path, options.layers === undefined ? {} : { layers: options.layers });
       try {
         const { bisection, determinism, suggest, report } = await bisect(model, options, version);
@@ -82,6 +85,7 @@ export function addBisect(program: Command, version: string): void {
         writeFileSync(join(output, "bisect.json"), `${json}\n`);
         writeFileSync(join(output, "report.txt"), plain(text));
         writeFileSync(join(output, "report.html"), reportHtml(report));
+        writeReportFiles(options, report);
         process.stdout.write(
           options.json
             ? `${json}\n`
@@ -120,8 +124,8 @@ async function bisect(model: Model, options: Options, version: string) {
     const suggest = await suggestions(model, actual);
     const bisection = { comparison, determinism: determinism?.judgement ?? null, ...judged };
     const created = new Date().toISOString();
-    const sources = { bisection, determinism, expected, actual, piece: sides.piece, version, created };
-    return { bisection, determinism, suggest, report: await bisectionReport(sources) };
+    const sources = { ...bisection, determinism, expected, actual, piece: sides.piece, version, created };
+    return { bisection, determinism, suggest, report: await reportOf(sources) };
   } finally {
     for (const trace of open) await trace.close();
   }

@@ -4,18 +4,29 @@ import { type Comparison, compareTraces } from "../compare/compare.ts";
 import { bisectionJson, bisectionText, bisectionVerdict } from "../report/bisection.ts";
 import { comparisonText } from "../report/comparison.ts";
 import { comparisonJson } from "../report/comparison-facts.ts";
+import { reportOf } from "../report/document/report.ts";
+import type { ReportSources } from "../report/document/sources.ts";
 import { Trace } from "../trace/reader.ts";
 import { modelOf } from "./audited.ts";
 import { judge, suggestions } from "./judge.ts";
 import { addGitBisectOption, addOutputOptions, addSuggestOption, type OutputOptions } from "./options.ts";
 import { progressBar } from "./progress.ts";
+import { piecesOf } from "./prompt.ts";
+import {
+  addReportOptions,
+  checkReportFiles,
+  type ReportOptions,
+  wantsReport,
+  writeReportFiles,
+} from "./report-files.ts";
 
-type Options = OutputOptions & { readonly envelope?: string; readonly model?: string; readonly suggest?: boolean };
+type Options = OutputOptions &
+  ReportOptions & { readonly envelope?: string; readonly model?: string; readonly suggest?: boolean };
 
 /** Exit status of a divergence. */
 export const DIVERGENT = 1;
 
-export function addCompare(program: Command): void {
+export function addCompare(program: Command, version: string): void {
   const command = program
     .command("compare")
     .description("hold one trace against another and name the first op that differs")
@@ -23,12 +34,13 @@ export function addCompare(program: Command): void {
     .argument("<actual>", "trace that is judged")
     .option("--model <model>", "the GGUF file that was run: audits the actual trace too, and names causes")
     .option("--envelope <trace>", "a second trusted trace: how far it is from the expected one is taken as natural");
-  addOutputOptions(addGitBisectOption(addSuggestOption(command)))
+  addReportOptions(addOutputOptions(addGitBisectOption(addSuggestOption(command))))
     .addHelpText(
       "after",
       "\nExit status: 0 match, 1 divergent, 2 could not compare.\n\nExample:\n  faultline compare reference.arrow mine.arrow",
     )
     .action(async (expectedPath: string, actualPath: string, options: Options) => {
+      checkReportFiles(options);
       const open: Trace[] = [];
       const openTrace = async (path: string) => {
         const trace = await Trace.open(path);
@@ -44,7 +56,12 @@ export function addCompare(program: Command): void {
           progress: (done, total) => bar.update(done, total),
         });
         bar.stop();
-        if (options.model !== undefined) return await judged(expected, actual, comparison, options.model, options);
+        const sides = { expected, actual, comparison, version };
+        if (options.model !== undefined) return await judged(sides, options.model, options);
+        if (wantsReport(options)) {
+          const left = { audit: null, auditLeftOut: "no --model was given", referenceAudit: null, diagnoses: [] };
+          await report(options, { ...sides, ...left, blindSpots: [], piece: null });
+        }
         process.stdout.write(
           options.json ? `${JSON.stringify(comparisonJson(comparison))}\n` : comparisonText(comparison),
         );
@@ -56,13 +73,22 @@ export function addCompare(program: Command): void {
     });
 }
 
+interface Sides {
+  readonly expected: Trace;
+  readonly actual: Trace;
+  readonly comparison: Comparison;
+  readonly version: string;
+}
+
 /** With the model each op is judged by itself, too: the document of `bisect`. */
-async function judged(expected: Trace, actual: Trace, comparison: Comparison, path: string, options: Options) {
+async function judged(sides: Sides, path: string, options: Options) {
+  const { expected, actual, comparison } = sides;
   const model = await modelOf(actual, path);
   try {
     const rest = await judge(model, expected, actual, comparison, { audit: true, ...options });
     const bisection = { comparison, determinism: null, ...rest };
     const suggest = options.suggest ? await suggestions(model, actual) : "";
+    if (wantsReport(options)) await report(options, { ...sides, ...rest, piece: piecesOf(model) });
     process.stdout.write(
       options.json ? `${JSON.stringify(bisectionJson(bisection, null))}\n` : bisectionText(bisection) + suggest,
     );
@@ -70,4 +96,9 @@ async function judged(expected: Trace, actual: Trace, comparison: Comparison, pa
   } finally {
     model.file.close();
   }
+}
+
+async function report(options: Options, sources: Omit<ReportSources, "created" | "determinism">): Promise<void> {
+  const created = new Date().toISOString();
+  writeReportFiles(options, await reportOf({ ...sources, determinism: null, created }));
 }

@@ -87,3 +87,9 @@ export function readPrompt(
   }
   return { tokenizer, prompt };
 }
+
+/** Texts of a model's tokens for reports; `<id>` where it has no tokenizer that works. */
+export function piecesOf(model: Model): (id: number) => string {
+  const { piece } = namingAllIds(tokenizerOrNumbers(readGgufMetadata(model.file.path), { tokens: [] }));
+  return piece;
+}

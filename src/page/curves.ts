@@ -1,5 +1,5 @@
 /** Error, RMS and largest value through the network. */
-import type { ReportOp } from "../report/page/document.ts";
+import type { ReportOp } from "../report/document/schema.ts";
 import { chart, lines, type Point } from "./charts.ts";
 import { choice, h, section } from "./dom.ts";
 import { numeric } from "./figures.ts";
@@ -75,13 +75,15 @@ function curvesOf(state: State, name: string, step: number): HTMLElement[] {
   const taps = state.report.taps.flatMap((tap, index) =>
     tap.column === name && tap.layer !== null ? [{ index, layer: tap.layer }] : [],
   );
-  return CURVES.map(({ label, y, series }) => {
-    const points: Point[] = series.flatMap(([text, of]) =>
+  return CURVES.flatMap(({ label, y, series }) => {
+    const all: Point[] = series.flatMap(([text, of]) =>
       taps.map(({ index, layer }) => {
         const op = state.op({ step, tap: index });
         return { x: layer, y: op === undefined ? Number.NaN : of(op), series: text, name: state.tap(index).name };
       }),
     );
-    return chart(label, (width) => lines(width, points, { x: "layer", y }));
+    // A side that there is not has no points, a curve without points no place.
+    const points = all.filter((point) => all.some(({ series: own, y: value }) => own === point.series && value > 0));
+    return points.length === 0 ? [] : [chart(label, (width) => lines(width, points, { x: "layer", y }))];
   });
 }

@@ -1,5 +1,5 @@
 /** Figures as they are read: numbers, and how far something is beyond what is allowed. */
-import type { Figure, ReportOp } from "../report/page/document.ts";
+import type { Figure, ReportOp } from "../report/document/schema.ts";
 
 /** The document's numbers have four digits; long exponents are shown as such. */
 export function shown(value: Figure): string {

@@ -1,5 +1,5 @@
 /** The page: its top is in the HTML already; this adds what can be looked into. */
-import type { Report } from "../report/page/document.ts";
+import type { Report } from "../report/document/schema.ts";
 import { curvesSection } from "./curves.ts";
 import { h } from "./dom.ts";
 import { mapSection } from "./map.ts";

@@ -20,7 +20,8 @@ interface View {
 export function mapSection(state: State): HTMLElement {
   const { report } = state;
   const { before, layers, after } = rowsOf(state);
-  let [step, name]: [string, keyof typeof MEASURES] = [WORST, "budget"];
+  const names = measuresOf(state);
+  let [step, name] = [WORST, names[0] ?? "budget"];
   const [intro, key, place] = [h("p", { class: "intro" }), h("div"), h("div", { class: "wide" })];
   const draw = () => {
     const view = { step, measure: MEASURES[name] };
@@ -37,7 +38,7 @@ export function mapSection(state: State): HTMLElement {
     [WORST, "worst of all steps"] as const,
     ...report.steps.map(({ label }, i) => [String(i), label] as const),
   ];
-  const measures = Object.entries(MEASURES).map(([id, { label }]) => [id, label] as const);
+  const measures = names.map((each) => [each, MEASURES[each].label] as const);
   const result = section(
     "map",
     "Where it differs",
@@ -62,6 +63,12 @@ export function mapSection(state: State): HTMLElement {
   draw();
   state.whenChosen(() => mark(place, state));
   return result;
+}
+
+/** What is known of any op: errors where there is a reference, own errors where there was an audit. */
+function measuresOf({ report }: State): (keyof typeof MEASURES)[] {
+  const names = Object.keys(MEASURES) as (keyof typeof MEASURES)[];
+  return names.filter((name) => report.ops.some((op) => MEASURES[name].of(op) !== null));
 }
 
 function gridElement(state: State, layers: readonly Row[], view: View): HTMLElement {

@@ -1,5 +1,5 @@
 /** One op, looked into: what it is, how it fared, both sides' statistics, and the shape of its difference. */
-import type { Detail, ReportOp, SideStatistics } from "../report/page/document.ts";
+import type { Detail, Report, ReportOp, SideStatistics } from "../report/document/schema.ts";
 import { cells, chart, histogram, scatter } from "./charts.ts";
 import { choice, dataTable, h, section } from "./dom.ts";
 import { numeric, shown } from "./figures.ts";
@@ -55,29 +55,22 @@ function linksOf(state: State, { step }: Chosen, inputs: readonly string[]): HTM
 }
 
 function verdictOf(op: ReportOp): HTMLElement {
-  const { own, parts } = op;
-  const lines: (readonly [string, string])[] = [
-    [
-      "beside the reference",
-      `${signOf(op).text}: ${shown(op.measured)}, allowed ${shown(op.allowed)}${op.evidence === "" ? "" : ` (by ${op.evidence})`}`,
-    ],
-    ...(own === null
-      ? []
-      : [
-          [
-            "by itself",
-            own.reason ?? `${own.verdict}: ${shown(own.relL2)}, ${shown(own.ofWorst)} of the rigorous bound`,
-          ] as const,
-        ]),
-    ...(parts === null
-      ? []
-      : [
-          [
-            "its error",
-            `${shown(parts.total)} in all: ${shown(parts.inherited)} through its inputs, ${shown(parts.added)} added, ${shown(parts.cancelled)} cancelled`,
-          ] as const,
-        ]),
-  ];
+  const { own, parts, expected, evidence } = op;
+  const by = evidence === "" ? "" : ` (by ${evidence})`;
+  const lines: (readonly [label: string, value: string])[] = [];
+  if (expected !== null) {
+    const { text } = signOf(op);
+    lines.push(["beside the reference", `${text}: relL2 ${shown(op.measured)}, allowed ${shown(op.allowed)}${by}`]);
+  }
+  if (own !== null) {
+    const figures = `${own.verdict}: relL2 ${shown(own.relL2)}, ${shown(own.ofWorst)} of the rigorous bound`;
+    lines.push(["by itself", own.reason ?? figures]);
+  }
+  if (parts !== null) {
+    const { total, inherited, added, cancelled } = parts;
+    const rest = `${shown(inherited)} through its inputs, ${shown(added)} added, ${shown(cancelled)} cancelled`;
+    lines.push(["its error", `${shown(total)} in all: ${rest}`]);
+  }
   return h("dl", { class: "facts" }, ...lines.flatMap(([label, value]) => [h("dt", {}, label), h("dd", {}, value)]));
 }
 
@@ -93,10 +86,10 @@ const STATISTICS: readonly (readonly [label: string, key: keyof SideStatistics])
   ["elements", "count"],
 ];
 
-function statisticsOf({ expected, actual }: ReportOp, sides: { expected: string; actual: string }): HTMLElement[] {
+function statisticsOf({ expected, actual }: ReportOp, sides: Report["sides"]): HTMLElement[] {
   const row = (side: SideStatistics | null) => STATISTICS.map(([, key]) => (side === null ? "" : shown(side[key])));
   const rows = [
-    [h("span", { title: sides.expected }, "reference"), ...row(expected)],
+    ...(expected === null ? [] : [[h("span", { title: sides.expected }, "reference"), ...row(expected)]]),
     [h("span", { title: sides.actual }, "judged"), ...row(actual)],
   ];
   return [

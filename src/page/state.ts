@@ -1,6 +1,7 @@
 /** The report with its look-ups, and what is chosen on the page. */
-import type { Detail, Figure, Report, ReportFinding, ReportOp, ReportTap } from "../report/page/document.ts";
-import { numeric } from "./figures.ts";
+
+import { type Outcome, outcomeOf } from "../report/document/outcome.ts";
+import type { Detail, Figure, Report, ReportFinding, ReportOp, ReportTap } from "../report/document/schema.ts";
 
 export interface Chosen {
   readonly step: number;
@@ -57,7 +58,7 @@ export class State {
       const value = of(op);
       return typeof value === "string" ? Number.POSITIVE_INFINITY : (value ?? -1);
     };
-    const rank = (op: ReportOp) => (isFault(op) ? 2 : isFirst(op) ? 1 : 0);
+    const rank = (op: ReportOp) => ["origin", "non-finite", "own-fault"].indexOf(outcomeOf([op]));
     return this.report.steps
       .map((_, step) => this.op({ step, tap }))
       .filter((op) => op !== undefined)
@@ -77,18 +78,17 @@ export class State {
 
 const key = ({ step, tap }: Chosen) => `${step} ${tap}`;
 
-/** Where an audit found an op right by itself, that its budget is exceeded while its inputs' are not accuses nobody. */
-const isFirst = ({ isOrigin, own }: ReportOp) => isOrigin && own?.verdict !== "clean";
-const isFault = ({ own }: ReportOp) => own?.verdict === "proved" || own?.verdict === "likely";
+const SIGNS: Readonly<Record<Outcome, { readonly sign: string; readonly text: string }>> = {
+  "own-fault": { sign: "\u2715", text: "wrong by itself" },
+  "non-finite": { sign: "N", text: "NaN or Inf" },
+  origin: { sign: "\u25cf", text: "first to differ" },
+  differs: { sign: "!", text: "differs" },
+  "other-context": { sign: "~", text: "after other tokens" },
+  alike: { sign: "", text: "alike" },
+  "not-compared": { sign: "", text: "not compared" },
+};
 
-/** The sign of an op in the map, so that colour is not the only one: a fault, an origin, not finite, beyond. */
+/** The sign of an op in the map, so that colour is not the only one. */
 export function signOf(op: ReportOp | undefined): { readonly sign: string; readonly text: string } {
-  if (op === undefined) return { sign: "", text: "not recorded in this step" };
-  if (isFault(op)) return { sign: "\u2715", text: "wrong by itself" };
-  if (op.verdict === "non-finite") return { sign: "N", text: "NaN or Inf" };
-  if (isFirst(op)) return { sign: "\u25cf", text: "first to differ" };
-  if (op.verdict === "numeric") return { sign: "!", text: "differs" };
-  if (op.verdict === "other-context") return { sign: "~", text: "after other tokens" };
-  if (op.verdict === "not-compared") return { sign: "", text: "not compared" };
-  return { sign: "", text: numeric(op.share) === 0 ? "alike, no difference" : "alike" };
+  return op === undefined ? { sign: "", text: "not recorded in this step" } : SIGNS[outcomeOf([op])];
 }

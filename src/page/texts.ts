@@ -1,5 +1,5 @@
 /** The sections that are mostly words: findings, tokens, likeliest tokens, determinism. */
-import type { Report, ReportFinding, Token } from "../report/page/document.ts";
+import type { Report, ReportFinding, Token } from "../report/document/schema.ts";
 import { dataTable, h, section } from "./dom.ts";
 import { numeric, shown } from "./figures.ts";
 import type { State } from "./state.ts";
@@ -70,16 +70,19 @@ export function tokensSection({ report: { tokens, sides } }: State): HTMLElement
         ...side.map(({ id, piece }, position) => tokenElement(id, piece, position, prompt, firstDifference)),
       ),
     );
-  const isSame = expected.length === actual.length && expected.every(({ id }, i) => id === actual[i]?.id);
+  const isSame =
+    expected === null || (expected.length === actual.length && expected.every(({ id }, i) => id === actual[i]?.id));
   return section(
     "tokens",
     "Tokens",
-    firstDifference === null
-      ? "Both sides were given the same tokens as far as both go."
-      : `The tokens differ from position ${firstDifference} on.`,
+    expected === null
+      ? "What the judged run was given."
+      : firstDifference === null
+        ? "Both sides were given the same tokens as far as both go."
+        : `The tokens differ from position ${firstDifference} on.`,
     ...(isSame
-      ? [list("both sides", actual)]
-      : [list(`reference (${sides.expected})`, expected), list(`judged (${sides.actual})`, actual)]),
+      ? [list(expected === null ? "judged" : "both sides", actual)]
+      : [list(`reference (${sides.expected ?? ""})`, expected), list(`judged (${sides.actual})`, actual)]),
   );
 }
 

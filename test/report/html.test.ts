@@ -4,9 +4,9 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Report, reportSchema } from "../../src/report/page/document.ts";
-import { reportHtml } from "../../src/report/page/html.ts";
-import { worded } from "../../src/report/page/wording.ts";
+import { type Report, reportSchema } from "../../src/report/document/schema.ts";
+import { worded } from "../../src/report/document/wording.ts";
+import { reportHtml } from "../../src/report/formats/html.ts";
 import { closeBrowser, noBrowser, openPage } from "../support/browser.ts";
 import { faultline } from "../support/cli.ts";
 

@@ -1,4 +1,4 @@
-/** What a report page shows, as one JSON document: `faultline.report/1`. All words are made here, none in the page. */
+/** What a report says, in any format, as one JSON document: `faultline.report/1`. All words are made in this folder, none in a format. */
 import { z } from "zod";
 
 const count = z.number().int();
@@ -109,7 +109,8 @@ export const reportSchema = z.object({
   facts: z.array(z.tuple([z.string(), z.string()])),
   warnings: z.array(z.string()),
   blindSpots: z.array(z.object({ id: z.string(), reason: z.string() })),
-  sides: z.object({ expected: z.string(), actual: z.string() }),
+  /** Names of both sides; there may be no reference. */
+  sides: z.object({ expected: z.string().nullable(), actual: z.string() }),
   steps: z.array(z.object({ number: count, label: z.string() })),
   /** Columns of the map in the order of the graph, and how many layers it has. */
   columns: z.array(z.string()),
@@ -118,7 +119,7 @@ export const reportSchema = z.object({
   findings: z.array(finding),
   details: z.array(detail),
   tokens: z.object({
-    expected: z.array(token),
+    expected: z.array(token).nullable(),
     actual: z.array(token),
     /** Tokens of the prompt, and the first position that differs. */
     prompt: count,

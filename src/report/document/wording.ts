@@ -1,7 +1,7 @@
 /** Text and numbers as a page may show them: bounded, on one line, nothing that acts on what stands beside it. */
 import type { RecordSummary } from "../../trace/reader.ts";
 import { visible } from "../numbers.ts";
-import type { Figure, SideStatistics } from "./document.ts";
+import type { Figure, SideStatistics } from "./schema.ts";
 
 /** Characters shown of one text. */
 const LONGEST = 2000;

@@ -8,7 +8,8 @@ import { faultSentence, proofText } from "../audit-facts.ts";
 import { first } from "../comparison-facts.ts";
 import { diagnosisLines } from "../diagnosis.ts";
 import { short } from "../numbers.ts";
-import type { ReportFinding } from "./document.ts";
+import type { ReportFinding } from "./schema.ts";
+import { bisectionOf, type ReportSources } from "./sources.ts";
 import { figure, worded } from "./wording.ts";
 
 /** Findings that are told, at most: a fault in all layers is one. */
@@ -17,10 +18,11 @@ const MOST = 12;
 export type Finding = Omit<ReportFinding, "step" | "tap"> & { readonly at: At };
 
 /** Ops at fault; where none is, the places where the runs part. In execution order. */
-export function findingsOf(bisection: Bisection): Finding[] {
-  const { audit, referenceAudit } = bisection;
+export function findingsOf(sources: ReportSources): Finding[] {
+  const { audit, referenceAudit } = sources;
+  const bisection = bisectionOf(sources);
   const faults = [...faultsOf(audit, "actual"), ...faultsOf(referenceAudit, "expected")];
-  return (faults.length > 0 ? faults : originsOf(bisection)).slice(0, MOST);
+  return (faults.length > 0 || bisection === null ? faults : originsOf(bisection)).slice(0, MOST);
 }
 
 function faultsOf(audit: JudgedAudit | null, side: "actual" | "expected"): Finding[] {

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { packageRoot } from "../../model/package-root.ts";
 import { InputError } from "../../trace/errors.ts";
-import type { Report } from "./document.ts";
+import type { Report } from "../document/schema.ts";
 
 /** Made by `npm run build` (scripts/build-page.mjs) from src/page. */
 const ASSETS = "assets/";

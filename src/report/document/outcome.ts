@@ -1,0 +1,28 @@
+/** What became of a tap in all its steps, in one word: the worst first. */
+import type { ReportOp } from "./schema.ts";
+
+export type Outcome = "own-fault" | "non-finite" | "origin" | "differs" | "other-context" | "alike" | "not-compared";
+
+/** Of one op. Where an audit found it right by itself, that it is the first beyond its budget accuses nobody. */
+function outcomeOfOne({ own, verdict, isOrigin }: ReportOp): Outcome {
+  if (own?.verdict === "proved" || own?.verdict === "likely") return "own-fault";
+  if (verdict === "non-finite") return "non-finite";
+  if (isOrigin && own?.verdict !== "clean") return "origin";
+  if (verdict === "numeric") return "differs";
+  return verdict;
+}
+
+const WORST_FIRST: readonly Outcome[] = [
+  "own-fault",
+  "non-finite",
+  "origin",
+  "differs",
+  "other-context",
+  "alike",
+  "not-compared",
+];
+
+export function outcomeOf(ops: readonly ReportOp[]): Outcome {
+  const found = new Set(ops.map(outcomeOfOne));
+  return WORST_FIRST.find((outcome) => found.has(outcome)) ?? "not-compared";
+}

@@ -1,0 +1,86 @@
+/** A judgement as one document: all words and figures of a report, none of its formats. */
+import { type ChoicesAt, choicesOf, detailsOf } from "../../compare/details.ts";
+import { blindSpotPhrases } from "../blind-spots.ts";
+import type { DeterminismFacts } from "../determinism.ts";
+import { detailOf } from "./detail.ts";
+import { factsOf } from "./facts.ts";
+import { findingsOf } from "./findings.ts";
+import { headlineOf } from "./headline.ts";
+import { opsOf, stepsOf, tapsOf } from "./ops.ts";
+import { type Report, reportSchema } from "./schema.ts";
+import { type ReportSources, sideName } from "./sources.ts";
+import { figure, worded } from "./wording.ts";
+
+/** The document of a report. Reads values of the ops that it looks at closely. */
+export async function reportOf(sources: ReportSources): Promise<Report> {
+  const { comparison, audit, blindSpots, expected, actual, version, created } = sources;
+  const [taps, steps] = [tapsOf(actual), stepsOf(actual)];
+  const tapAt = new Map(actual.records.map(({ tap }) => [tap, 0]));
+  for (const [index, tap] of [...tapAt.keys()].entries()) tapAt.set(tap, index);
+  const stepAt = new Map(steps.map(({ number }, index) => [number, index]));
+  const index = ({ step, tap }: { step: number; tap: string }) => ({
+    step: stepAt.get(step) ?? 0,
+    tap: tapAt.get(tap) ?? 0,
+  });
+  const findings = findingsOf(sources).filter(({ at }) => stepAt.has(at.step) && tapAt.has(at.tap));
+  const isPair = expected !== null && comparison !== null;
+  const accused = findings.map(({ at }) => at);
+  const details = isPair ? await detailsOf(expected, actual, comparison.tokens, accused) : [];
+  const choices = isPair ? await choicesOf(expected, actual, comparison.tokens) : [];
+  return reportSchema.parse({
+    ...{ schema: "faultline.report/1", version, created, steps, taps },
+    ...headlineOf(sources, findings),
+    facts: factsOf(sources).map(([label, value]) => [label, worded(value)]),
+    warnings: [...new Set([...(comparison?.warnings ?? []), ...(audit?.warnings ?? [])])].map((each) => worded(each)),
+    blindSpots: blindSpotPhrases(blindSpots.filter(({ everywhere }) => everywhere)).map(({ ids, why }) => ({
+      id: ids,
+      reason: worded(why),
+    })),
+    sides: { expected: expected === null ? null : worded(sideName(expected)), actual: worded(sideName(actual)) },
+    columns: [...new Set(taps.filter(({ layer }) => layer !== null).map(({ column }) => column))],
+    ops: opsOf(sources).map(({ at, ...op }) => ({ ...index(at), ...op })),
+    findings: findings.map(({ at, ...finding }) => ({ ...index(at), ...finding })),
+    details: details.map((each) => ({ ...index(each), ...detailOf(each, actual) })),
+    tokens: tokensOf(sources),
+    logits: choices.map((each) => choiceOf(each, sources)),
+    determinism: sources.determinism === null ? null : determinismOf(sources.determinism),
+  } satisfies Report);
+}
+
+function tokensOf({ comparison, actual }: ReportSources): Report["tokens"] {
+  const list = (ids: readonly number[], pieces: readonly string[]) =>
+    ids.map((id, i) => ({ id, piece: worded(pieces[i] ?? "") }));
+  const { tokens, pieces } = actual.manifest;
+  const alone = list(tokens.flat(), pieces.flat());
+  const both = comparison?.tokens;
+  return {
+    expected: both === undefined ? null : list(both.expected, both.expectedPieces),
+    actual: both === undefined ? alone : list(both.actual, both.actualPieces),
+    prompt: tokens[0]?.length ?? 0,
+    firstDifference: both?.difference?.position ?? null,
+  };
+}
+
+function choiceOf({ position, kl, expected, actual }: ChoicesAt, sources: ReportSources): Report["logits"][number] {
+  const { piece, comparison } = sources;
+  const pieceOf = (id: number) => (piece === null ? `<${id}>` : piece(id));
+  const chosen = (of: ChoicesAt["expected"]) =>
+    of.map(({ id, logit, probability }) => ({
+      id,
+      piece: worded(pieceOf(id)),
+      logit: figure(logit),
+      probability: figure(probability),
+    }));
+  const after = worded(comparison?.tokens.actualPieces[position] ?? "");
+  return { position, kl: figure(kl), after, expected: chosen(expected), actual: chosen(actual) };
+}
+
+function determinismOf({ judgement }: DeterminismFacts): NonNullable<Report["determinism"]> {
+  return {
+    verdict: judgement.verdict,
+    checks: judgement.checks.map(({ name, result, ops, first }) => [
+      name,
+      first === null ? `${result}, ${ops} hashes` : `${result}: first at ${first.tap}, step ${first.step}`,
+    ]),
+  };
+}
