@@ -1,5 +1,5 @@
 /** `faultline kernels MODEL --against-kernels DIR`: planted changes are named and judged rightly, and nothing is made of none. */
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
@@ -23,9 +23,10 @@ const ORDER: Change = [
 const scaled = (by: string): Change => ["swiglu.wgsl", "* up[i];", `* up[i] * select(1.0, ${by}, i == 77u);`];
 const WRONG = scaled("1.001");
 
-/** A folder of changed kernels, of nothing else. */
+/** A folder of changed kernels, of nothing else, made where it is not there. */
 function version(name: string, ...changes: readonly Change[]): string {
   const dir = join(folder, name);
+  if (existsSync(dir)) return dir;
   mkdirSync(dir);
   for (const [file, find, replace] of changes) {
     const source = readFileSync(join(root, "kernels", file), "utf8");
@@ -37,6 +38,9 @@ function version(name: string, ...changes: readonly Change[]): string {
   }
   return dir;
 }
+
+const order = () => version("order", ORDER);
+const wrong = () => version("wrong", WRONG);
 
 async function against(dir: string, options: { kernels?: string; time?: boolean; steps?: number } = {}) {
   const facts = await kernelsOfModel(
@@ -64,7 +68,7 @@ describe("two versions of the kernels on the embedded model", () => {
   }, 300_000);
 
   it("another order of sums: other bits, both right", async () => {
-    const { facts, json, text } = await against(version("order", ORDER));
+    const { facts, json, text } = await against(order());
     expect(json).toMatchObject({ verdict: "both-right", changed_kernels: ["rms_norm"], not_run: [] });
     expect(json.first).toMatchObject({ op: "rms_norm", one_sided: 0 });
     expect(json.other?.judged).toBeGreaterThan(0);
@@ -78,7 +82,7 @@ describe("two versions of the kernels on the embedded model", () => {
   });
 
   it("one wrong element is named with its place, its step and how far it is off", async () => {
-    const { json, text } = await against(version("wrong", WRONG));
+    const { json, text } = await against(wrong());
     expect(json.verdict).toBe("wrong");
     expect(json.first).toMatchObject({
       ...{ tap: "blk.0.ffn_act", step: 0, changed: 1, rows: [0, 0], columns: [77, 77] },
@@ -100,7 +104,7 @@ describe("two versions of the kernels on the embedded model", () => {
   });
 
   it("a wrong version in the place of this program's is told from the other", async () => {
-    const { json } = await against(join(folder, "order"), { kernels: join(folder, "wrong") });
+    const { json } = await against(order(), { kernels: wrong() });
     expect(json).toMatchObject({ verdict: "wrong", own_folder: join(folder, "wrong") });
     expect([json.own?.faults.length, json.other?.faults.length]).toEqual([12, 0]);
   });
@@ -152,7 +156,7 @@ describe("two versions of the kernels on the embedded model", () => {
 describe("the command", () => {
   it("exits with 1 where an op is wrong, prints one document, and adds to a page", () => {
     const page = join(folder, "page.md");
-    const dir = join(folder, "wrong");
+    const dir = wrong();
     const run = ["kernels", "embedded", "--against-kernels", dir, "--no-time", "-q", "-n", "0", "--tokens", "1,2,3"];
     const { status, stdout } = faultline(...run, "--json", "--summary", page);
     expect(status).toBe(1);
@@ -162,7 +166,7 @@ describe("the command", () => {
       steps: 0,
     });
     expect(readFileSync(page, "utf8")).toMatch(/^## Kernels on "faultline-tiny-f16\.gguf": fail\n/);
-    const right = faultline("kernels", "embedded", "--against-kernels", join(folder, "order"), "--no-time", "-q");
+    const right = faultline("kernels", "embedded", "--against-kernels", order(), "--no-time", "-q");
     expect([right.status, plain(right.stdout).split(":")[0]]).toEqual([0, "other bits, both right"]);
   }, 180_000);
 
@@ -180,7 +184,6 @@ describe("the command", () => {
     const empty = version("empty");
     const damaged = version("damaged", ["rope.wgsl", "fn rope", "function rope"]);
     const unbound = version("unbound", ["rope.wgsl", "@binding(2)", "@binding(7)"]);
-    const order = join(folder, "order");
     const folders = version("folders");
     mkdirSync(join(folders, "rope.wgsl"));
     const summary = (path: string) => ["kernels", "--filter", "add 3x31", "--summary", path];
@@ -195,12 +198,12 @@ describe("the command", () => {
         run(unbound),
         /unbound: does not take faultline-tiny-f16\.gguf: .*bindings, constants and workgroups are those of kernels\//,
       ],
-      [run(order, "--filter", "add"), /--filter goes with single kernels; leave embedded out/],
-      [run(order, "--save", join(folder, "h.arrow")), /--save goes with single kernels/],
-      [run(order, "--tokens", "999999"), /outside the vocabulary/],
+      [run(order(), "--filter", "add"), /--filter goes with single kernels; leave embedded out/],
+      [run(order(), "--save", join(folder, "h.arrow")), /--save goes with single kernels/],
+      [run(order(), "--tokens", "999999"), /outside the vocabulary/],
       [["kernels", "embedded"], /give the other with --against-kernels/],
       [["kernels", "--tokens", "1"], /--tokens goes with a model; give one/],
-      [["kernels", join(folder, "none.gguf"), "--against-kernels", order], /none\.gguf: /],
+      [["kernels", join(folder, "none.gguf"), "--against-kernels", order()], /none\.gguf: /],
     ] as const) {
       expectRefused(args, words);
     }
@@ -226,6 +229,6 @@ describe("a device that is lost in the middle", () => {
       if (++steps === 5) device?.destroy();
       return step.apply(this, args);
     });
-    await expect(against(join(folder, "wrong"))).rejects.toThrow(GpuLostError);
+    await expect(against(wrong())).rejects.toThrow(GpuLostError);
   });
 });
