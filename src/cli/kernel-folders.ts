@@ -1,6 +1,6 @@
 /** Folders of kernels, by the names of this program's own files: what is in them, and what differs. */
 import { statSync } from "node:fs";
-import type { KernelKind } from "../compare/kernels/cases.ts";
+import type { KernelCase, KernelKind } from "../compare/kernels/cases.ts";
 import { GpuValidationError } from "../engine/errors.ts";
 import {
   callOf,
@@ -8,6 +8,7 @@ import {
   KERNELS,
   type KernelName,
   kernelSource,
+  type Pipelines,
   readSource,
   type SourceOf,
   sourceText,
@@ -20,6 +21,17 @@ export const kernelOf = (kind: KernelKind): KernelName => (kind === "embed" ? "g
 export const kernelsOf = (kind: KernelKind): KernelName[] =>
   kind === "linear" ? ["linear", "linear_subgroup"] : [kernelOf(kind)];
 export const fileOf = (kind: KernelKind) => KERNELS[kernelOf(kind)].file;
+
+/** The file that a case goes through, as it was given; this program's own by its name. A case with a fault goes through `linear`. */
+export function pathOf(
+  of: KernelCase & { readonly fault?: unknown },
+  { subgroups }: Pick<Pipelines, "subgroups">,
+  sourceOf: SourceOf,
+): string {
+  const isShared = of.kind === "linear" && subgroups && of.portable !== true && of.fault === undefined;
+  const kernel = isShared ? "linear_subgroup" : kernelOf(of.kind);
+  return sourceOf(kernel) ?? `kernels/${KERNELS[kernel].file}`;
+}
 
 const NAMES = Object.keys(KERNELS) as KernelName[];
 

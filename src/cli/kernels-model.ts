@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { compareVersions } from "../compare/kernels/model-versions.ts";
 import { pairedRatio } from "../compare/kernels/paired.ts";
 import { Gpu } from "../engine/device.ts";
+import { GpuTimeoutError } from "../engine/errors.ts";
 import { Executor } from "../engine/executor.ts";
 import type { PairedTimes } from "../engine/kernel-pair.ts";
 import type { KernelName, SourceOf } from "../engine/kernels.ts";
@@ -22,6 +23,7 @@ import { EMBEDDED_MODEL } from "./embedded.ts";
 import { type Engine, OWN_SETTINGS } from "./engine.ts";
 import { inTemporaryFolder } from "./folders.ts";
 import { changedKernels, kernelsIn, misfit } from "./kernel-folders.ts";
+import { endlessStep, modelLimit } from "./kernel-limits.ts";
 import type { DeviceOption, OutputOptions, PromptOptions } from "./options.ts";
 import { progressBar } from "./progress.ts";
 import { type Prompt, readPrompt } from "./prompt.ts";
@@ -33,6 +35,8 @@ export interface KernelsModelOptions extends OutputOptions, PromptOptions {
   readonly steps?: number;
   readonly kernels?: string;
   readonly againstKernels?: string;
+  /** Seconds that a submission may take. */
+  readonly limit?: number;
 }
 
 const DEFAULT = { prompt: "In the beginning", steps: 4 };
@@ -104,7 +108,7 @@ async function versionsRun(run: Run): Promise<KernelsModelFacts> {
   const isAsked = [options.prompt, options.chat, options.tokens].some((each) => each !== undefined);
   const { tokenizer, prompt } = readPrompt(model, isAsked ? options : { ...options, prompt: DEFAULT.prompt }, steps);
   const changed = changedKernels(own.sourceOf, other.sourceOf);
-  const gpu = await Gpu.open(options.device);
+  const gpu = await Gpu.open(options.device, options.limit ?? modelLimit(model, prompt.tokens.length));
   try {
     const products = [productOf(gpu, own), productOf(gpu, other)] as const;
     const weights = await GpuWeights.load(gpu, model.file, model.weights.keys());
@@ -160,7 +164,7 @@ interface TracedRun extends Run {
 }
 
 /** A trace of one version at level full, over the tokens of another run where these are given. */
-async function traced(run: TracedRun, { folder }: Version, follow: readonly number[] | undefined) {
+async function traced(run: TracedRun, { folder, sourceOf }: Version, follow: readonly number[] | undefined) {
   const { model, prompt, tokenizer, steps, gpu, name, executor, options, version } = run;
   const engine: Engine = {
     ...{ runner: executor, device: gpu.adapter.description, dtype: "f32", close: () => {} },
@@ -176,6 +180,8 @@ async function traced(run: TracedRun, { folder }: Version, follow: readonly numb
       ...(follow === undefined ? {} : { follow }),
     });
   } catch (error) {
+    if (folder !== null && error instanceof GpuTimeoutError)
+      throw endlessStep(error, folder, sourceOf, model.file.name);
     // A device that is gone refuses everything; no kernel is to blame.
     gpu.check();
     throw folder === null ? error : misfit(error, folder, model.file.name, "kernels/");

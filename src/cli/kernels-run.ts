@@ -7,7 +7,8 @@ import { runKernel } from "../engine/kernel-run.ts";
 import { Pipelines, type SourceOf } from "../engine/kernels.ts";
 import type { KernelFacts, VersionPair } from "../report/kernel-facts.ts";
 import { chosenCases } from "./kernel-choice.ts";
-import { fileOf, kernelOf, kernelsIn, kernelsOf, misfit } from "./kernel-folders.ts";
+import { fileOf, kernelOf, kernelsIn, kernelsOf, misfit, pathOf } from "./kernel-folders.ts";
+import { endless, LIMIT_S } from "./kernel-limits.ts";
 import { authorOf, inFolder, type OwnKernel, ownKernel, runOwn } from "./kernel-own.ts";
 import { besideOther, changedKinds, isTimed } from "./kernel-versions.ts";
 import { KernelVoices } from "./kernel-voices.ts";
@@ -27,7 +28,7 @@ export async function kernelFacts(options: KernelsOptions): Promise<Omit<KernelF
   const { chosen, leftOut } = chosenCases(options, own);
   const others = againstKernels === undefined ? null : kernelsIn(againstKernels);
   const changed = others === null ? null : changedKinds(sources, others);
-  const gpu = await Gpu.open(device);
+  const gpu = await Gpu.open(device, options.limit ?? LIMIT_S);
   const voices = await KernelVoices.open(onnx);
   const bar = progressBar("kernels", "cases", quiet);
   const started = performance.now();
@@ -47,9 +48,10 @@ export async function kernelFacts(options: KernelsOptions): Promise<Omit<KernelF
           : runOwn(gpu, foreign, single, calls);
       const run = await running.catch((error: unknown) => {
         const given = wgsl ?? options.kernels;
+        const timely = endless(error, foreign?.path ?? pathOf(single, pipelines, sources), each.id);
         throw given === undefined || foreign !== null
-          ? error
-          : misfit(error, given, each.id, `kernels/${fileOf(each.kind)}`);
+          ? timely
+          : misfit(timely, given, each.id, `kernels/${fileOf(each.kind)}`);
       });
       const judge = (author: OwnKernel | null) => ("chore" in each ? null : new Answer(each, authorOf(author)));
       const author = own ?? inFolder(options.kernels, each.kind);
@@ -61,7 +63,8 @@ export async function kernelFacts(options: KernelsOptions): Promise<Omit<KernelF
         const beside = besideOther(gpu, each, run.values, { own: pipelines, other }, { timed, answer: theirs });
         versions.push(
           await beside.catch((error: unknown) => {
-            throw misfit(error, againstKernels ?? "", each.id, `kernels/${fileOf(each.kind)}`);
+            const timely = endless(error, pathOf(each, other, others ?? (() => null)), each.id);
+            throw misfit(timely, againstKernels ?? "", each.id, `kernels/${fileOf(each.kind)}`);
           }),
         );
       }

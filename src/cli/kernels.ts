@@ -8,10 +8,11 @@ import { kernelsModelJson, kernelsModelSummary, kernelsModelText } from "../repo
 import { kernelsSummary } from "../report/kernels-summary.ts";
 import { InputError } from "../trace/errors.ts";
 import { DIVERGENT } from "./compare.ts";
+import { LIMIT_S } from "./kernel-limits.ts";
 import { kernelsOfModel } from "./kernels-model.ts";
 import { checkMode, type KernelsOptions } from "./kernels-options.ts";
 import { kernelFacts } from "./kernels-run.ts";
-import { addDeviceOption, addGitBisectOption, addOutputOptions, addPromptOptions, integer } from "./options.ts";
+import { addDeviceOption, addGitBisectOption, addOutputOptions, addPromptOptions, integer, number } from "./options.ts";
 import { addSummary, checkSummary } from "./summary-page.ts";
 
 /** Exit statuses where nothing could be judged: 2, and for `git bisect run` the one that skips. */
@@ -32,6 +33,11 @@ export function addKernels(program: Command, version: string): void {
     .option("--bindings <file>", "how --wgsl is called (JSON), where that is not as this program's own kernel is")
     .option("--fault <id>", "plant a bug (faultline faults) in every case that can have it");
   addDeviceOption(command)
+    .option(
+      "--limit <seconds>",
+      `longest that a submission to the GPU may take; then the kernel is said never to end (${LIMIT_S}, of a model more)`,
+      number(1, 1e6),
+    )
     .option("--no-time", "do not time the calls")
     .option("--no-onnx", "do not ask ONNX Runtime's kernels too")
     .option("--save <file>", "add this run to a history (Arrow), which is made where it is not there")

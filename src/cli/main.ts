@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The command line: errors become one line and exit status 2. */
 import { CommanderError } from "commander";
+import { GpuTimeoutError } from "../engine/errors.ts";
 import { InputError } from "../trace/errors.ts";
 import { oneLine, program } from "./program.ts";
 
@@ -18,7 +19,9 @@ program.parseAsync().catch((error: unknown) => {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) process.exitCode = 0;
   } else if (error instanceof InputError) {
-    process.stderr.write(oneLine(`faultline: ${error.message}`));
+    // A GPU that is still at work holds the process, whatever is left to do.
+    const end = error instanceof GpuTimeoutError ? () => process.exit() : () => {};
+    process.stderr.write(oneLine(`faultline: ${error.message}`), end);
   } else {
     const message = error instanceof Error ? error.message : String(error);
     process.stderr.write(

@@ -4,7 +4,14 @@
  * limits must be asked for.
  */
 import { create, globals } from "webgpu";
-import { type DeviceError, GpuLostError, GpuOutOfMemoryError, GpuValidationError, NoAdapterError } from "./errors.ts";
+import {
+  type DeviceError,
+  GpuLostError,
+  GpuOutOfMemoryError,
+  GpuTimeoutError,
+  GpuValidationError,
+  NoAdapterError,
+} from "./errors.ts";
 import { hasVulkanDriver } from "./vulkan-drivers.ts";
 
 export const DEVICE_KINDS = ["auto", "hardware", "software"] as const;
@@ -82,8 +89,10 @@ export class Gpu {
   readonly subgroups: boolean;
   #failure: DeviceError | undefined;
   #closed = false;
+  readonly #limit: number;
 
-  private constructor(device: GPUDevice, adapter: AdapterFacts) {
+  private constructor(device: GPUDevice, adapter: AdapterFacts, limit: number) {
+    this.#limit = limit;
     this.device = device;
     this.adapter = adapter;
     this.limits = device.limits;
@@ -102,7 +111,8 @@ export class Gpu {
     });
   }
 
-  static async open(kind: DeviceKind = "auto"): Promise<Gpu> {
+  /** `limit`: seconds that a submission may take. Throws NoAdapterError. */
+  static async open(kind: DeviceKind = "auto", limit = Number.POSITIVE_INFINITY): Promise<Gpu> {
     const adapter = await requestAdapter(kind);
     const wanted = [
       "maxBufferSize",
@@ -112,7 +122,7 @@ export class Gpu {
     ] as const;
     const requiredLimits = Object.fromEntries(wanted.map((limit) => [limit, adapter.limits[limit]]));
     const requiredFeatures = sharesLoads(adapter) ? [SUBGROUPS] : [];
-    return new Gpu(await adapter.requestDevice({ requiredLimits, requiredFeatures }), adapterFacts(adapter));
+    return new Gpu(await adapter.requestDevice({ requiredLimits, requiredFeatures }), adapterFacts(adapter), limit);
   }
 
   /** Throws the first error that the device has reported, if any. */
@@ -134,6 +144,8 @@ export class Gpu {
     } catch (error) {
       thrown = error;
     }
+    // A device that is still at work would keep the scopes, too.
+    if (thrown instanceof GpuTimeoutError) throw thrown;
     let found: GPUError | null = null;
     for (const _ of scopes) found = (await this.device.popErrorScope()) ?? found;
     // An error with a name of its own says more than the scope around it.
@@ -145,10 +157,34 @@ export class Gpu {
 
   /**
    * Waits for a promise of the device. While one is pending the binding polls without rest; on a software adapter that takes a
-   * core from the adapter itself, so the thread sleeps between polls.
+   * core from the adapter itself, so the thread sleeps between polls. Throws GpuTimeoutError.
    */
   async settled<T>(promise: Promise<T>): Promise<T> {
-    if (!this.adapter.software) return promise;
+    return this.#inTime(this.adapter.software ? this.#polled(promise) : promise);
+  }
+
+  async #inTime<T>(promise: Promise<T>): Promise<T> {
+    if (!Number.isFinite(this.#limit)) return promise;
+    let timer: NodeJS.Timeout | undefined;
+    const half = () =>
+      new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, 500 * this.#limit);
+      });
+    // In two halves: a process that did not run in the first one finds out in the second that the GPU is done.
+    const tooLong = half()
+      .then(half)
+      .then(() => {
+        this.#failure ??= new GpuTimeoutError(this.#limit, "the GPU's work");
+        throw this.#failure;
+      });
+    try {
+      return await Promise.race([promise, tooLong]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #polled<T>(promise: Promise<T>): Promise<T> {
     let pending = true;
     const watched = promise.finally(() => {
       pending = false;
@@ -187,6 +223,8 @@ export class Gpu {
 
   close(): void {
     this.#closed = true;
+    // Waits for what was submitted, which never ends after this error.
+    if (this.#failure instanceof GpuTimeoutError) return;
     this.device.destroy();
   }
 }

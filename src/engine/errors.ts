@@ -15,6 +15,17 @@ export class GpuValidationError extends DeviceError {
 export class GpuOutOfMemoryError extends DeviceError {
   override name = "GpuOutOfMemoryError";
 }
+/** A submission did not end in time. The GPU still runs it: nothing more can be asked of it, and the process must be ended. */
+export class GpuTimeoutError extends DeviceError {
+  override name = "GpuTimeoutError";
+  readonly seconds: number;
+
+  /** `what` was running. `remedy`: beside a longer limit. */
+  constructor(seconds: number, what: string, remedy = "look for a loop that never ends") {
+    super(`${what}: did not end within ${seconds} s; ${remedy}, or let it run longer with --limit`);
+    this.seconds = seconds;
+  }
+}
 /** The driver gave up: a reset, a watchdog, a crash. */
 export class GpuLostError extends DeviceError {
   override name = "GpuLostError";
