@@ -4,7 +4,7 @@ import type { SourceOf } from "../engine/kernels.ts";
 import type { Model } from "../model/model.ts";
 import { changedKernels } from "./kernel-folders.ts";
 
-/** Seconds that a submission of a case may take unless told. Measured on two busy cores: ours take 8 s at most where they are compiled in the same moment, else 0.3 s. */
+/** Seconds that a submission of a case may take unless told. Ours take 0.3 s at most on two busy cores. Compiling does not count. */
 export const LIMIT_S = 60;
 /** Products a second that a whole model is given time for: a fiftieth of what two cores of a software adapter make. */
 const SLOW_RATE = 1e8;

@@ -90,6 +90,8 @@ export class Gpu {
   #failure: DeviceError | undefined;
   #closed = false;
   readonly #limit: number;
+  readonly #compiled = new WeakSet<GPUComputePipeline>();
+  #none: GPUBuffer | undefined;
 
   private constructor(device: GPUDevice, adapter: AdapterFacts, limit: number) {
     this.#limit = limit;
@@ -161,6 +163,29 @@ export class Gpu {
    */
   async settled<T>(promise: Promise<T>): Promise<T> {
     return this.#inTime(this.adapter.software ? this.#polled(promise) : promise);
+  }
+
+  /**
+   * Compiles what is to be run within the limit, for as long as that takes. A software adapter compiles a pipeline when it is first
+   * run; here it runs over no workgroups, whose counts are read from a buffer, for Dawn prints a warning at zeros that it sees.
+   */
+  async compiled(dispatches: Iterable<{ readonly pipeline: GPUComputePipeline; readonly group: GPUBindGroup }>) {
+    if (!this.adapter.software || !Number.isFinite(this.#limit)) return;
+    const fresh = [...dispatches].filter(({ pipeline }) => !this.#compiled.has(pipeline));
+    if (fresh.length === 0) return;
+    this.#none ??= this.device.createBuffer({ label: "no workgroups", size: 12, usage: GPUBufferUsage.INDIRECT });
+    const encoder = this.device.createCommandEncoder();
+    for (const { pipeline, group } of fresh) {
+      if (this.#compiled.has(pipeline)) continue;
+      this.#compiled.add(pipeline);
+      const pass = encoder.beginComputePass();
+      pass.setPipeline(pipeline);
+      pass.setBindGroup(0, group);
+      pass.dispatchWorkgroupsIndirect(this.#none, 0);
+      pass.end();
+    }
+    this.device.queue.submit([encoder.finish()]);
+    await this.#polled(this.device.queue.onSubmittedWorkDone());
   }
 
   async #inTime<T>(promise: Promise<T>): Promise<T> {

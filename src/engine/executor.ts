@@ -119,6 +119,7 @@ export class Executor implements StepRunner {
       const ready = await this.#gpu.guarded(`a pass of ${size} tokens`, () =>
         makeReady(this.#gpu, this.#pipelines, this.#buffers, this.#model, plan, context, this.#dtype, this.#plant),
       );
+      await this.#gpu.compiled(ready.segments.flatMap(({ dispatches }) => dispatches));
       this.#plans.set(size, ready);
       const [oldest] = this.#plans.keys();
       if (this.#plans.size > READY_PLANS && oldest !== undefined) {

@@ -67,6 +67,7 @@ export async function boundDispatches(
     const words = uniform === null ? {} : { 0: { buffer: buffers.uniform(uniform(step)) } };
     bound.push({ pipeline, group: bindGroup(gpu, pipeline, { ...words, ...bindings }), groups });
   }
+  await gpu.compiled(bound);
   return bound;
 }
 

@@ -2,7 +2,7 @@
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { GpuTimeoutError } from "../../src/engine/errors.ts";
 import { expectRefused, faultline } from "../support/cli.ts";
 
@@ -70,6 +70,17 @@ it("a kernel that takes seconds is tried as any other, and refused where the lim
   const { status, stdout } = faultline(...run);
   expect([status, stdout.split(":")[0]]).toEqual([0, "pass"]);
   expectRefused([...run, "--limit", "1"], /add\.wgsl: at add 1x1 normal f32: did not end within 1 s/);
+}, 120_000);
+
+it("compiling does not count", () => {
+  // What the driver keeps from earlier runs would make it quick.
+  vi.stubEnv("MESA_SHADER_CACHE_DISABLE", "true");
+  const lines = Array.from({ length: 60 }, (_, k) => `if (a[${k}] > s) { s = sin(s) * b[${k}u % i] + exp(s); }`);
+  const long = adding(`if (size.count == 0u) { var s = a[i]; ${lines.join(" ")} y[0] = s; } ${SUM}`);
+  const run = ["kernels", "--kernels", long, "--filter", "add 1x1 normal f32", "--no-onnx", "--no-time"];
+  const { status, stderr } = faultline(...run, "--limit", "1");
+  vi.unstubAllEnvs();
+  expect(status, stderr).toBe(0);
 }, 120_000);
 
 it("the error says what ran, for how long, and what to do", () => {
