@@ -3,6 +3,8 @@ import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { readDescription } from "../../src/engine/foreign/description.ts";
+import type { OpKind } from "../../src/model/ops.ts";
 import { kernelsSchema } from "../../src/report/kernels.ts";
 import { expectRefused, faultline } from "../support/cli.ts";
 
@@ -117,7 +119,38 @@ describe("what is refused", () => {
       { bindings: { ...(right.bindings as object), 9: "gain" } },
       /rms_norm_vec4\.wgsl: at rms_norm .*binding index 9.*; change its --bindings$/,
     );
+    const uniform = (field: string) => ({ bindings: { ...(right.bindings as object), 2: { uniform: [field] } } });
+    refused(uniform("1e300: f32"), /at rms_norm .*: uniform 2: "1e300" is 1e\+300, which is no f32; change/);
+    refused(uniform("4294967296: u32"), /uniform 2: "4294967296" is 4294967296, which is no u32/);
     refused({}, /--bindings and --fault do not go together/, "--fault", "norm.eps");
     expectRefused(["kernels", "--bindings", join(folder, "mine.json")], /--wgsl and --as go together/);
+  });
+
+  const unread = (example: string, kind: OpKind, changes: object, words: RegExp) => {
+    const path = join(folder, "unread.json");
+    const whole = JSON.parse(readFileSync(join(examples, `${example}.json`), "utf8")) as object;
+    writeFileSync(path, JSON.stringify({ ...whole, ...changes }));
+    expect(() => readDescription(path, kind)).toThrow(words);
+  };
+
+  it("a key that objects lose is an unknown one, wherever it stands", () => {
+    const odd = { ["__proto__"]: "x" };
+    const words = /unread\.json: "__proto__" is no field, no binding and no override; leave it out$/;
+    for (const changes of [odd, { bindings: { ...(right.bindings as object), ...odd } }, { overrides: odd }])
+      unread("rms_norm_vec4", "rms_norm", changes, words);
+  });
+
+  it("names that no kernel can have are shown escaped, in a whole line", () => {
+    const words = /unread\.json: (entry|overrides): "ma\\nin" is no name in WGSL$/;
+    for (const changes of [{ entry: "ma\nin" }, { overrides: { "ma\nin": 4 } }])
+      unread("rms_norm_vec4", "rms_norm", changes, words);
+  });
+
+  it("of two buffers that go together one alone", () => {
+    const { bindings } = JSON.parse(readFileSync(join(examples, "rope_angles.json"), "utf8")) as { bindings: object };
+    for (const name of ["cos", "sin"]) {
+      const words = /unread\.json: bindings: of "cos" and "sin" one stands alone; bind both, or neither/;
+      unread("rope_angles", "rope", { bindings: { ...bindings, 9: name } }, words);
+    }
   });
 });

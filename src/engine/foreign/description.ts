@@ -58,8 +58,9 @@ export function readDescription(path: string, kind: OpKind): Description {
   }
   let json: unknown;
   try {
-    json = JSON.parse(text);
+    json = JSON.parse(text, kept);
   } catch (error) {
+    if (error instanceof InputError) throw new InputError(`${path}: ${error.message}`);
     throw new InputError(`${path}: is no JSON (${error instanceof Error ? error.message : error})`);
   }
   const parsed = schema.safeParse(json);
@@ -72,6 +73,8 @@ export function readDescription(path: string, kind: OpKind): Description {
       throw error instanceof InputError ? new InputError(`${path}: ${field}: ${error.message}`) : error;
     }
   };
+  within("entry", () => checkName(entry));
+  for (const name of Object.keys(overrides)) within("overrides", () => checkName(name));
   const expression = (field: string, of: number | string) =>
     within(field, () => parseExpression(String(of), factNames(kind)));
   const placed = Object.entries(bindings).map(
@@ -95,6 +98,18 @@ export function readDescription(path: string, kind: OpKind): Description {
   };
 }
 
+/** A schema drops this key, for assigned to an object it sets the prototype. */
+function kept(key: string, value: unknown): unknown {
+  if (key === "__proto__") throw new InputError(`"${key}" is no field, no binding and no override; leave it out`);
+  return value;
+}
+
+/** Names in WGSL; an override may be named by its number. */
+const NAME = /^([\p{XID_Start}_][\p{XID_Continue}]*|\d+)$/u;
+function checkName(name: string): void {
+  if (!NAME.test(name)) throw new InputError(`${JSON.stringify(name)} is no name in WGSL`);
+}
+
 function bindingNumber(text: string): number {
   const number = Number(text);
   if (!/^(0|[1-9]\d*)$/.test(text) || number >= MOST_BINDINGS) {
@@ -116,9 +131,13 @@ function checkBuffers(placed: readonly (readonly [number, string | readonly Fiel
   const known = [...inputs, ...weights, ...others, "y"];
   const bound = placed.flatMap(([, of]) => (typeof of === "string" ? [of] : []));
   const unknown = bound.find((name) => !known.includes(name));
-  if (unknown !== undefined) throw new InputError(`${kind} has no buffer "${unknown}"; it has ${known.join(", ")}`);
+  if (unknown !== undefined)
+    throw new InputError(`${kind} has no buffer ${JSON.stringify(unknown)}; it has ${known.join(", ")}`);
   const missing = known.find((name) => !optional.includes(name) && !bound.includes(name));
   if (missing !== undefined) throw new InputError(`"${missing}" stands nowhere; ${kind} has ${known.join(", ")}`);
+  const lone = (BUFFERS[kind].pairs ?? []).find(([a, b]) => bound.includes(a) !== bound.includes(b));
+  if (lone !== undefined)
+    throw new InputError(`of "${lone.join('" and "')}" one stands alone; bind both, or neither (angles of its own)`);
   const outputs = bound.filter((name) => name === "y").length;
   if (outputs > 1) throw new InputError(`"y" stands ${outputs} times; an output stands once`);
 }

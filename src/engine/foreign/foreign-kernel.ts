@@ -65,6 +65,7 @@ export class ForeignKernel {
     const pipeline = await this.#pipeline(constants);
     const [x = 1, y = 1, z = 1] = of.workgroups.map((each, axis) => groups(each, axis, facts));
     const own = { pipeline, group: bindGroup(this.#gpu, pipeline, bindings), groups: [x, y, z] as const };
+    await this.#gpu.compiled([own]);
     // This program's own rounding to half, after the kernel: what engines do that keep activations so.
     const rounding = single.dtype === "f16" ? [roundHalf(output, bytes / 4, this.#gpu.width)] : [];
     const rounded = await boundDispatches(this.#gpu, this.#own, rounding, NO_STEP, buffers);
@@ -146,7 +147,9 @@ function weightData(file: WeightFile, tensor: TensorInfo, layout: WeightLayout) 
   return new Uint32Array(padded.buffer);
 }
 
-const RANGES = { u32: [0, 2 ** 32 - 1], i32: [-(2 ** 31), 2 ** 31 - 1], f32: [0, 0] } as const;
+/** The largest f32. */
+const LARGEST = (2 - 2 ** -23) * 2 ** 127;
+const RANGES = { u32: [0, 2 ** 32 - 1], i32: [-(2 ** 31), 2 ** 31 - 1], f32: [-LARGEST, LARGEST] } as const;
 
 /** Fields one after the other, in multiples of 16 bytes. */
 function words(label: string, fields: readonly Field[], facts: Facts, buffers: Buffers): Binding {
@@ -154,9 +157,11 @@ function words(label: string, fields: readonly Field[], facts: Facts, buffers: B
   for (const [i, { type, value }] of fields.entries()) {
     const number = finite(label, value, facts);
     const [least, most] = RANGES[type];
-    if (type === "f32") data.setFloat32(4 * i, number, true);
-    else if (Number.isInteger(number) && number >= least && number <= most) data.setUint32(4 * i, number, true);
-    else throw new InputError(`${label}: "${value.text}" is ${number}, which is no ${type}`);
+    const stored = type === "f32" ? Math.fround(number) : number;
+    if (stored < least || stored > most || !(type === "f32" || Number.isInteger(number)))
+      throw new InputError(`${label}: "${value.text}" is ${number}, which is no ${type}`);
+    if (type === "f32") data.setFloat32(4 * i, stored, true);
+    else data.setUint32(4 * i, stored, true);
   }
   const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
   const buffer = buffers.named(label, data.byteLength, usage);

@@ -18,6 +18,8 @@ interface Buffers {
   readonly others: readonly string[];
   /** Those that a kernel may do without. */
   readonly optional: readonly string[];
+  /** Those that a kernel has both of, or neither. */
+  readonly pairs?: readonly (readonly [string, string])[];
 }
 
 const only = (inputs: readonly string[], weights: readonly string[] = []): Buffers => ({
@@ -29,7 +31,7 @@ export const BUFFERS: Readonly<Record<OpKind, Buffers>> = {
   embed: { ...only([], ["table"]), others: ["ids"] },
   rms_norm: only(["x"], ["gain"]),
   linear: { ...only(["x"], ["w", "bias"]), optional: ["bias"] },
-  rope: { ...only(["x"]), others: ["cos", "sin"], optional: ["cos", "sin"] },
+  rope: { ...only(["x"]), others: ["cos", "sin"], optional: ["cos", "sin"], pairs: [["cos", "sin"]] },
   attn_scores: only(["q", "k"]),
   causal_softmax: only(["x"]),
   attn_ctx: only(["p", "v"]),
