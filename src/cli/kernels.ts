@@ -73,7 +73,7 @@ async function runCases(options: KernelsOptions, version: string): Promise<void>
   if (options.save !== undefined) {
     saveHistory(options.save, historyOf(judgements, { adapter, version, created: new Date().toISOString() }));
   }
-  process.stdout.write(options.json ? `${JSON.stringify(kernelsJson(facts))}\n` : kernelsText(facts));
+  process.stdout.write(options.json ? `${JSON.stringify(kernelsJson(facts))}\n` : kernelsText(facts, terminalWidth()));
   if (options.summary !== undefined) addSummary(options.summary, kernelsSummary(facts, options.alarmsFail));
   const isAlarmed = options.alarmsFail && (baseline?.rises.length ?? 0) > 0;
   if (isAlarmed || isFailed(facts)) process.exitCode = DIVERGENT;
@@ -87,3 +87,6 @@ async function runModel(path: string, options: KernelsOptions, version: string):
   if (facts.verdict === "wrong") process.exitCode = DIVERGENT;
   if (facts.verdict === "not-judged") process.exitCode = options.gitBisect === true ? SKIP : COULD_NOT;
 }
+
+/** Characters of a line of the terminal, at least 80; undefined where standard output is none. */
+const terminalWidth = () => (process.stdout.isTTY ? Math.max(80, process.stdout.columns || 0) : undefined);

@@ -3,10 +3,11 @@
 import type { Rise } from "../compare/kernels/baseline.ts";
 import { colors } from "./colors.ts";
 import type { KernelFacts } from "./kernel-facts.ts";
+import { failuresOf, reasonText } from "./kernel-reasons.ts";
 import { short } from "./numbers.ts";
-import { type Column, table } from "./table.ts";
+import { type Column, fitted } from "./table.ts";
 
-/** Alarms told one by one. */
+/** Alarms, and failures there, told one by one. */
 const SHOWN = 12;
 
 /** What a history says: alarms, and what it cannot say. */
@@ -36,12 +37,12 @@ export function baselineLines({ device, baseline }: KernelFacts): string[] {
 }
 
 /** Each kernel that another version has otherwise: bits, errors, and the time of this version over the other's. */
-export function versionLines({ judgements, otherVersion }: KernelFacts): string[] {
+export function versionLines({ judgements, otherVersion }: KernelFacts, width: number): string[] {
   if (otherVersion === null) return [];
   const { folder, versions } = otherVersion;
   if (versions.length === 0) return [`${folder}: no kernel of these cases differs from this version's`, ""];
   const same = versions.filter(({ isSame }) => isSame).length;
-  const failed = versions.filter(({ other }) => other.verdict === "fail");
+  const failed = failuresOf(versions.map(({ other }) => other));
   const own = new Map(judgements.map((each) => [each.case.id, each]));
   const rows = versions.flatMap(({ other, isSame, ratio }) =>
     ratio === null
@@ -62,15 +63,22 @@ export function versionLines({ judgements, otherVersion }: KernelFacts): string[
         ],
   );
   return [
-    `${folder}: ${versions.length} cases of other kernels, ${same} with the same bits${failed.length > 0 ? `; there ${failed.length} fail, first ${failed[0]?.other.case.id}` : ""}`,
-    ...(rows.length === 0 ? [] : [table(VERSION_COLUMNS, rows).trimEnd()]),
+    `${folder}: ${versions.length} cases of other kernels, ${same} with the same bits${failed.length > 0 ? `; there ${failed.length} fail, the worst first:` : ""}`,
+    ...failed.slice(0, SHOWN).map((each) => `${colors.yellow(">>")} there ${reasonText(each)}`),
+    ...(failed.length > SHOWN ? [`and ${failed.length - SHOWN} more`] : []),
+    ...(rows.length === 0 ? [] : [fitted(VERSION_COLUMNS, rows, width).trimEnd()]),
     "",
   ];
 }
 
 const VERSION_COLUMNS: readonly Column[] = [
   { title: "case", align: "left" },
-  ...["bits", "relL2", "relL2 there", "time / theirs"].map((title) => ({ title })),
+  ...[
+    { title: "bits", spare: 1 },
+    { title: "relL2", spare: 3 },
+    { title: "relL2 there", spare: 2 },
+  ],
+  { title: "time / theirs" },
   { title: "95 %, all together", align: "left" },
   { title: "", align: "left" },
 ];

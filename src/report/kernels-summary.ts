@@ -3,8 +3,9 @@
 import { RISE } from "../compare/kernels/baseline.ts";
 import type { KernelJudgement } from "../compare/kernels/judge.ts";
 import type { KernelFacts } from "./kernel-facts.ts";
+import { failuresOf, reasonText } from "./kernel-reasons.ts";
 import { percent } from "./kernel-voices.ts";
-import { isFailed, leftOutLines, reasonText } from "./kernels.ts";
+import { isFailed, leftOutLines } from "./kernels.ts";
 import { seconds, short } from "./numbers.ts";
 
 /** Rows of a list that are told one by one. */
@@ -75,7 +76,7 @@ function versionSummary({ otherVersion }: KernelFacts): string[] {
   const { folder, versions } = otherVersion;
   if (versions.length === 0) return [`No kernel of these cases differs from ${cell(folder)}.`, ""];
   const same = versions.filter(({ isSame }) => isSame).length;
-  const there = versions.filter(({ other }) => other.verdict === "fail").length;
+  const there = failuresOf(versions.map(({ other }) => other));
   const timed = versions.flatMap(({ other, ratio }) => (ratio === null ? [] : [{ id: other.case.id, ratio }]));
   const slower = timed.filter(({ ratio }) => ratio.low > 1);
   const faster = timed.filter(({ ratio }) => ratio.high < 1);
@@ -87,8 +88,9 @@ function versionSummary({ otherVersion }: KernelFacts): string[] {
   const told = timed.length === 0 ? "" : `; of ${timed.length} timed, ${slower.length} slower, ${faster.length} faster`;
   const changed = [...slower, ...faster];
   return [
-    `Beside ${cell(folder)}: ${versions.length} cases of changed kernels, ${same} with the same bits${there > 0 ? `, ${there} fail there` : ""}${told}.`,
+    `Beside ${cell(folder)}: ${versions.length} cases of changed kernels, ${same} with the same bits${there.length > 0 ? `, ${there.length} fail there` : ""}${told}.`,
     "",
+    ...(there.length > 0 ? table(["failing there", "NMSE"], there.map(failedRow)) : []),
     ...(changed.length > 0 ? table(titles, changed.map(row)) : []),
     ...folded(`${timed.length} cases timed in pairs`, timed.length > 0 ? table(titles, timed.map(row)) : []),
   ];

@@ -4,15 +4,18 @@ import { type KernelJudgement, REASONS } from "../compare/kernels/judge.ts";
 import { colors } from "./colors.ts";
 import type { KernelFacts } from "./kernel-facts.ts";
 import { baselineLines, versionLines } from "./kernel-history.ts";
+import { reasonText } from "./kernel-reasons.ts";
 import { onnxJson, onnxLines, onnxRow, onnxSchema, onnxTitles, onnxWords, percent } from "./kernel-voices.ts";
 import { seconds, short } from "./numbers.ts";
-import { type Column, table } from "./table.ts";
+import { type Column, fitted } from "./table.ts";
 
 /** True where a kernel of this version fails; one of the other version is not ours to judge. */
 export const isFailed = ({ judgements }: Pick<KernelFacts, "judgements">): boolean =>
   judgements.some(({ verdict }) => verdict === "fail");
 
 const figure = z.number().nullable();
+const reasons = z.array(z.enum(Object.keys(REASONS) as [keyof typeof REASONS]));
+const shares = { nmse: figure, worst_row_nmse: figure, of_likely: figure, of_worst: figure };
 export const kernelsSchema = z.object({
   schema: z.literal("faultline.kernels/1"),
   verdict: z.enum(["pass", "fail"]),
@@ -29,11 +32,8 @@ export const kernelsSchema = z.object({
       data: z.string(),
       dtype: z.string(),
       verdict: z.enum(["pass", "suspicious", "fail"]),
-      reasons: z.array(z.enum(Object.keys(REASONS) as [keyof typeof REASONS])),
-      nmse: figure,
-      worst_row_nmse: figure,
-      of_likely: figure,
-      of_worst: figure,
+      reasons,
+      ...shares,
       milliseconds: figure,
       gigabytes_per_second: figure,
       gigaflops: figure,
@@ -66,6 +66,9 @@ export const kernelsSchema = z.object({
           verdict: z.enum(["pass", "suspicious", "fail"]),
           same_bits: z.boolean(),
           relL2: figure,
+          /** Why it fails there, as in `cases`. */
+          reasons,
+          ...shares,
           /** This version's time over the other's: median of pairs, and an interval that holds it with 95 %. */
           time: z.object({ median: z.number(), low: z.number(), high: z.number(), pairs: z.number().int() }).nullable(),
         }),
@@ -78,6 +81,16 @@ const finite = (value: number | null) => (value !== null && Number.isFinite(valu
 /** Per millisecond, in billions a second. */
 const rate = (amount: number, milliseconds: number | null) =>
   milliseconds === null ? null : amount / milliseconds / 1e6;
+
+const sharesOf = ({
+  nmse,
+  worstRowNmse,
+  ofLikely,
+  ofWorst,
+}: Omit<KernelJudgement, "case" | "verdict" | "reasons">) => ({
+  ...{ nmse: finite(nmse), worst_row_nmse: finite(worstRowNmse) },
+  ...{ of_likely: finite(ofLikely), of_worst: finite(ofWorst) },
+});
 
 /** The document of `kernels --json`. */
 export function kernelsJson({
@@ -95,9 +108,7 @@ export function kernelsJson({
     ...{ device, fault, onnx_version: onnx.version },
     cases: judgements.map(({ case: of, verdict, reasons, ...each }) => ({
       ...{ id: of.id, kernel: of.kind, shape: of.shape, type: of.type, data: of.data, dtype: of.dtype },
-      ...{ verdict, reasons: [...reasons] },
-      ...{ nmse: finite(each.nmse), worst_row_nmse: finite(each.worstRowNmse) },
-      ...{ of_likely: finite(each.ofLikely), of_worst: finite(each.ofWorst), milliseconds: each.milliseconds },
+      ...{ verdict, reasons: [...reasons], ...sharesOf(each), milliseconds: each.milliseconds },
       gigabytes_per_second: finite(rate(each.bytes, each.milliseconds)),
       gigaflops: finite(rate(each.operations, each.milliseconds)),
       ...onnxJson(of, onnx.voices.get(of.id)),
@@ -118,25 +129,42 @@ export function kernelsJson({
             folder: otherVersion.folder,
             cases: otherVersion.versions.map(({ other, isSame, ratio }) => ({
               ...{ id: other.case.id, verdict: other.verdict, same_bits: isSame },
-              ...{ relL2: finite(Math.sqrt(other.nmse)), time: ratio === null ? null : { ...ratio } },
+              ...{ relL2: finite(Math.sqrt(other.nmse)), reasons: [...other.reasons], ...sharesOf(other) },
+              ...{ time: ratio === null ? null : { ...ratio } },
             })),
           },
   });
 }
 
-const columnsOf = (onnx: KernelFacts["onnx"]): Column[] => [
+const TIMES: readonly Column[] = [
+  { title: "largest: ms", spare: 3 },
+  { title: "GB/s", spare: 7 },
+  { title: "GFLOP/s", spare: 8 },
+];
+const columnsOf = (onnx: KernelFacts["onnx"], isTimed: boolean): Column[] => [
   { title: "kernel", align: "left" },
-  ...["cases", "fail", "suspicious", "NMSE, normal f32", "of likely", "of bound"].map((title) => ({ title })),
-  { title: "nearest to its bound", align: "left" },
-  ...onnxTitles(onnx).map((title) => ({ title })),
-  ...["largest: ms", "GB/s", "GFLOP/s"].map((title) => ({ title })),
+  ...[
+    { title: "cases" },
+    { title: "fail" },
+    { title: "suspicious", spare: 1 },
+    { title: "NMSE, normal f32", spare: 2 },
+  ],
+  ...[{ title: "of likely", spare: 5 }, { title: "of bound" }],
+  { title: "nearest to its bound", align: "left", spare: 4 },
+  ...onnxTitles(onnx).map((title) => ({ title, spare: 6 })),
+  ...(isTimed ? TIMES : []),
 ];
 
 /** NaN comes first: nothing is worse. */
 const worst = (list: readonly KernelJudgement[], of: (each: KernelJudgement) => number) =>
   list.reduce((a, b) => (of(b) <= of(a) || Number.isNaN(of(a)) ? a : b));
 
-function kernelRow(kind: string, list: readonly KernelJudgement[], onnx: KernelFacts["onnx"]): string[] {
+function kernelRow(
+  kind: string,
+  list: readonly KernelJudgement[],
+  onnx: KernelFacts["onnx"],
+  isTimed: boolean,
+): string[] {
   const count = (verdict: KernelJudgement["verdict"]) => list.filter((each) => each.verdict === verdict).length;
   const plain = list.filter((each) => each.case.data === "normal" && each.case.dtype === "f32");
   const usual = plain.length > 0 ? plain : list;
@@ -153,21 +181,22 @@ function kernelRow(kind: string, list: readonly KernelJudgement[], onnx: KernelF
     percent(nearest.ofWorst),
     nearest.case.id.replace(`${kind} `, ""),
     ...onnxRow(list, usual, onnx),
-    short(milliseconds),
-    short(rate(largest.bytes, milliseconds)),
-    short(rate(largest.operations, milliseconds)),
+    ...(isTimed ? [milliseconds, rate(largest.bytes, milliseconds), rate(largest.operations, milliseconds)] : []).map(
+      short,
+    ),
   ];
 }
 
 /** Failures told one by one. */
 const SHOWN = 12;
 
-/** The whole report for the terminal. Its first line is the verdict. */
-export function kernelsText(facts: KernelFacts): string {
+/** The whole report for the terminal. Its first line is the verdict. `width`: of the terminal, in characters; its tables fit. */
+export function kernelsText(facts: KernelFacts, width = Number.POSITIVE_INFINITY): string {
   const { judgements, device, fault, elapsedMs, baseline, onnx } = facts;
   const failed = judgements.filter(({ verdict }) => verdict === "fail");
   const suspicious = judgements.filter(({ verdict }) => verdict === "suspicious").length;
   const kinds = [...new Set(judgements.map((each) => each.case.kind))];
+  const isTimed = judgements.some(({ milliseconds }) => milliseconds !== null);
   const first = failed[0];
   const alarms = baseline?.rises.length ?? 0;
   const head =
@@ -179,19 +208,21 @@ export function kernelsText(facts: KernelFacts): string {
     `${device}; ${seconds(elapsedMs)}${fault === null ? "" : `; planted: ${fault}`}`,
     ...leftOutLines(facts).map((line) => colors.yellow(line)),
     "",
-    table(
-      columnsOf(onnx),
+    fitted(
+      columnsOf(onnx, isTimed),
       kinds.map((kind) =>
         kernelRow(
           kind,
           judgements.filter((each) => each.case.kind === kind),
           onnx,
+          isTimed,
         ),
       ),
+      width,
     ),
     ...onnxLines(facts),
     ...baselineLines(facts),
-    ...versionLines(facts),
+    ...versionLines(facts, width),
     ...failed
       .slice(0, SHOWN)
       .map((each) => `${colors.red(">>")} ${reasonText(each)}${onnxWords(each, onnx.voices.get(each.case.id))}`),
@@ -203,6 +234,3 @@ export function kernelsText(facts: KernelFacts): string {
 /** Cases that were not tried: a pass says nothing of these. */
 export const leftOutLines = ({ leftOut }: Pick<KernelFacts, "leftOut">): string[] =>
   leftOut.map(({ reason, cases }) => `not tried: ${cases} cases; the kernel ${reason}`);
-
-export const reasonText = ({ case: of, reasons, nmse, ofWorst }: KernelJudgement) =>
-  `${of.id} ${reasons.map((reason) => REASONS[reason]).join("; ")} (NMSE ${short(nmse)}, ${percent(ofWorst)} ${ofWorst > 1 ? "its" : "of its"} bound)`;

@@ -1,6 +1,6 @@
 /** Tables for the terminal, without frames: columns line up, numbers to the right. */
 import Table from "cli-table3";
-import { colors } from "./colors.ts";
+import { colors, plain } from "./colors.ts";
 
 const NO_FRAME = Object.fromEntries(
   ["top", "top-mid", "top-left", "top-right", "bottom", "bottom-mid", "bottom-left", "bottom-right"]
@@ -8,9 +8,37 @@ const NO_FRAME = Object.fromEntries(
     .map((part) => [part, ""]),
 );
 
+/** Between columns. */
+const GAP = "  ";
+
 export interface Column {
   readonly title: string;
   readonly align?: "left" | "right";
+  /** Where the terminal is too narrow, columns with the largest go first; without one a column stays. */
+  readonly spare?: number;
+}
+
+/** A table without the columns that a terminal of `width` characters has no room for, and a line that names these. */
+export function fitted(columns: readonly Column[], rows: readonly (readonly string[])[], width: number): string {
+  const widths = columns.map(({ title }, i) =>
+    Math.max(title.length, ...rows.map((row) => plain(row[i] ?? "").length)),
+  );
+  const kept = new Set(columns.keys());
+  const needed = () => [...kept].reduce((sum, i) => sum + (widths[i] ?? 0) + GAP.length, -GAP.length);
+  const spare = [...kept].filter((i) => columns[i]?.spare !== undefined);
+  spare.sort((a, b) => (columns[b]?.spare ?? 0) - (columns[a]?.spare ?? 0));
+  const left: string[] = [];
+  for (const i of spare) {
+    if (needed() <= width) break;
+    kept.delete(i);
+    left.push(columns[i]?.title ?? "");
+  }
+  const isKept = (_: unknown, i: number) => kept.has(i);
+  const text = table(
+    columns.filter(isKept),
+    rows.map((row) => row.filter(isKept)),
+  );
+  return left.length === 0 ? text : `${text}${colors.dim(`a wider terminal shows ${left.join(", ")}`)}\n`;
 }
 
 /** Lines of a table, ending with a newline. */
@@ -18,7 +46,7 @@ export function table(columns: readonly Column[], rows: readonly (readonly strin
   const plain = new Table({
     head: columns.map((column) => colors.dim(column.title)),
     colAligns: columns.map((column) => column.align ?? "right"),
-    chars: { ...NO_FRAME, middle: "  " },
+    chars: { ...NO_FRAME, middle: GAP },
     style: { head: [], border: [], "padding-left": 0, "padding-right": 0 },
   });
   plain.push(...rows.map((row) => [...row]));
