@@ -13,7 +13,7 @@ import { kernelsOfModel } from "./kernels-model.ts";
 import { checkMode, type KernelsOptions } from "./kernels-options.ts";
 import { kernelFacts } from "./kernels-run.ts";
 import { addDeviceOption, addGitBisectOption, addOutputOptions, addPromptOptions, integer, number } from "./options.ts";
-import { addSummary, checkSummary } from "./summary-page.ts";
+import { checkWritable, writePage } from "./pages.ts";
 
 /** Exit statuses where nothing could be judged: 2, and for `git bisect run` the one that skips. */
 const [COULD_NOT, SKIP] = [2, 125];
@@ -53,7 +53,7 @@ export function addKernels(program: Command, version: string): void {
     )
     .action(async (path: string | undefined, options: KernelsOptions) => {
       checkMode(path, options);
-      if (options.summary !== undefined) checkSummary(options.summary);
+      if (options.summary !== undefined) checkWritable("--summary", options.summary);
       await (path === undefined ? runCases(options, version) : runModel(path, options, version));
     });
 }
@@ -74,7 +74,8 @@ async function runCases(options: KernelsOptions, version: string): Promise<void>
     saveHistory(options.save, historyOf(judgements, { adapter, version, created: new Date().toISOString() }));
   }
   process.stdout.write(options.json ? `${JSON.stringify(kernelsJson(facts))}\n` : kernelsText(facts, terminalWidth()));
-  if (options.summary !== undefined) addSummary(options.summary, kernelsSummary(facts, options.alarmsFail));
+  if (options.summary !== undefined)
+    writePage("--summary", options.summary, kernelsSummary(facts, options.alarmsFail), true);
   const isAlarmed = options.alarmsFail && (baseline?.rises.length ?? 0) > 0;
   if (isAlarmed || isFailed(facts)) process.exitCode = DIVERGENT;
 }
@@ -83,7 +84,7 @@ async function runCases(options: KernelsOptions, version: string): Promise<void>
 async function runModel(path: string, options: KernelsOptions, version: string): Promise<void> {
   const facts = await kernelsOfModel(path, options, version);
   process.stdout.write(options.json ? `${JSON.stringify(kernelsModelJson(facts))}\n` : kernelsModelText(facts));
-  if (options.summary !== undefined) addSummary(options.summary, kernelsModelSummary(facts));
+  if (options.summary !== undefined) writePage("--summary", options.summary, kernelsModelSummary(facts), true);
   if (facts.verdict === "wrong") process.exitCode = DIVERGENT;
   if (facts.verdict === "not-judged") process.exitCode = options.gitBisect === true ? SKIP : COULD_NOT;
 }

@@ -1,13 +1,11 @@
 /** `--html`, `--md`, `--junit`, `--model-explorer`, `--summary`: a judgement as a file, in the form that its readers have a use for. */
-import { accessSync, appendFileSync, constants, statSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
 import type { Command } from "commander";
 import type { Report } from "../report/document/schema.ts";
 import { reportHtml } from "../report/formats/html.ts";
 import { reportJunit } from "../report/formats/junit.ts";
 import { reportMarkdown } from "../report/formats/markdown.ts";
 import { modelExplorerJson } from "../report/formats/model-explorer.ts";
-import { InputError } from "../trace/errors.ts";
+import { checkWritable, writePage } from "./pages.ts";
 
 interface Format {
   readonly flag: string;
@@ -48,31 +46,10 @@ export const wantsReport = (options: ReportOptions): boolean => wanted(options).
 
 /** A file that cannot be written is refused before minutes of work; it is not made yet. Throws InputError. */
 export function checkReportFiles(options: ReportOptions): void {
-  for (const { format, path } of wanted(options)) {
-    const there = statSync(path, { throwIfNoEntry: false });
-    if (there?.isDirectory()) throw new InputError(`${format.flag} ${path}: is a folder; give a file`);
-    try {
-      accessSync(there === undefined ? dirname(path) : path, constants.W_OK);
-    } catch (error) {
-      throw unwritable(format, path, error);
-    }
-  }
+  for (const { format, path } of wanted(options)) checkWritable(format.flag, path);
 }
 
 /** Writes what is asked for. Throws InputError where a file cannot be written. */
 export function writeReportFiles(options: ReportOptions, report: Report): void {
-  for (const { format, path } of wanted(options)) {
-    const text = format.of(report);
-    try {
-      if (format.isAdded) appendFileSync(path, text);
-      else writeFileSync(path, text);
-    } catch (error) {
-      throw unwritable(format, path, error);
-    }
-  }
+  for (const { format, path } of wanted(options)) writePage(format.flag, path, format.of(report), format.isAdded);
 }
-
-const unwritable = ({ flag }: Format, path: string, error: unknown) =>
-  new InputError(
-    `${flag} ${path}: cannot be written: ${error instanceof Error ? error.message.split(",")[0] : error}; give another file`,
-  );
