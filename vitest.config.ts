@@ -3,6 +3,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
+    globalSetup: "test/build.ts",
     // A software driver compiles some kernels for seconds; a loaded machine doubles that.
     testTimeout: 300_000,
     hookTimeout: 300_000,

@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { z } from "zod";
 import { kernelsSchema } from "../src/report/kernels.ts";
@@ -99,9 +99,6 @@ function ran(workspace: string, inputs: Readonly<Record<string, string>>) {
 }
 
 describe("the step", () => {
-  beforeAll(() => {
-    execFileSync("npm", ["run", "--silent", "build"], { cwd: root });
-  });
   const inputs = { kernels: "kernels", against: "main", filter: "rms_norm 7x576" };
 
   it("passes a right change, and tells it beside the base on a page that it adds to", () => {

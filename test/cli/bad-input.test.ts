@@ -15,17 +15,15 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { Message, tableFromArrays, tableToIPC } from "apache-arrow";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { TraceError } from "../../src/trace/errors.ts";
 import { Trace } from "../../src/trace/reader.ts";
 import { ggufBytes, type MetadataValue } from "../support/gguf-builder.ts";
+import { PROGRAM } from "../support/program.ts";
 import { syntheticLlama } from "../support/synthetic-llama.ts";
 
-const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
-const NODE = ["--import", import.meta.resolve("tsx"), MAIN];
 /** What Dawn itself prints: at start-up, and where no driver is found. */
 const DAWN = [
   /^Warning: maxDynamic(Uniform|Storage)BuffersPerPipelineLayout artificially reduced from \d+ to \d+ to fit dynamic offset allocation limit\.$/,
@@ -97,7 +95,7 @@ function start(program: string, args: readonly string[], env: Record<string, str
   return { status, stdout, stderr: ours(stderr) };
 }
 
-const faultline = (...args: string[]) => start(process.execPath, [...NODE, ...args]);
+const faultline = (...args: string[]) => start(process.execPath, [PROGRAM, ...args]);
 
 /** Could not do it: exit status 2, one line that begins with the program's name, no stack. */
 function expectOneLine({ status, stderr, stdout }: Ended, message: RegExp): void {
@@ -175,7 +173,7 @@ describe("no adapter", () => {
   it("says what to install, and what works without", () => {
     const none = { VK_ICD_FILENAMES: "/nonexistent", VK_DRIVER_FILES: "/nonexistent" };
     const before = readdirSync(folder).sort();
-    const ended = start(process.execPath, [...NODE, "trace", "m.gguf", "-p", "x", "-o", "gpu.arrow"], none);
+    const ended = start(process.execPath, [PROGRAM, "trace", "m.gguf", "-p", "x", "-o", "gpu.arrow"], none);
     expectOneLine(ended, /no WebGPU adapter; install .*mesa-vulkan-drivers.*--device oracle/);
     expect(readdirSync(folder).sort()).toEqual(before);
   });
@@ -201,7 +199,7 @@ describe("what is only unusual", () => {
 
   it("a reader that has seen enough", () => {
     const command = `"$0" "$@" | head -c 1; echo "\${PIPESTATUS[0]}"`;
-    const ended = start("bash", ["-c", command, process.execPath, ...NODE, "inspect", "good.arrow", "--tap", "*"]);
+    const ended = start("bash", ["-c", command, process.execPath, PROGRAM, "inspect", "good.arrow", "--tap", "*"]);
     expect(ended.stderr).toBe("");
     expect(ended.stdout).toBe("g0\n");
   });
@@ -218,7 +216,7 @@ describe("a run that cannot go on", () => {
   }
 
   it("a file that may not grow", () => {
-    const limited = ["-c", `ulimit -f 1000; exec "$0" "$@"`, process.execPath, ...NODE, ...big, "-o", "limited.arrow"];
+    const limited = ["-c", `ulimit -f 1000; exec "$0" "$@"`, process.execPath, PROGRAM, ...big, "-o", "limited.arrow"];
     expectOneLine(
       start("bash", limited),
       /limited\.arrow\.partial: writing stopped \(file too large\) with \d{3,} records/,
@@ -255,7 +253,7 @@ describe("a run that cannot go on", () => {
       "stopped.arrow",
       ...ORACLE,
     ];
-    const child = spawn(process.execPath, [...NODE, ...args], { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(process.execPath, [PROGRAM, ...args], { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
     let [stdout, stderr] = ["", ""];
     child.stdout.on("data", (chunk: Buffer) => {
       stdout += chunk.toString();

@@ -10,13 +10,14 @@ import { inspectSchema } from "../../src/report/inspect.ts";
 import { tokensSchema } from "../../src/report/tokens.ts";
 import { generationSchema, traceSummarySchema } from "../../src/report/trace-summary.ts";
 import { Trace } from "../../src/trace/reader.ts";
+import { PROGRAM } from "../support/program.ts";
 
 const root = join(import.meta.dirname, "../..");
 const MODEL = join(root, "models/faultline-tiny-f16.gguf");
 const folder = mkdtempSync(join(tmpdir(), "faultline-cli-"));
 
 function faultline(...args: string[]): string {
-  const command = ["--import", "tsx", "src/cli/main.ts", ...args];
+  const command = [PROGRAM, ...args];
   const { status, stdout, stderr } = spawnSync(process.execPath, command, { cwd: root, encoding: "utf8" });
   expect(status, stderr).toBe(0);
   return stdout;

@@ -17,6 +17,7 @@ import { bisectionSchema } from "../../src/report/bisection.ts";
 import { comparisonSchema } from "../../src/report/comparison-facts.ts";
 import { Trace } from "../../src/trace/reader.ts";
 import { tensor, writeDump } from "../support/dump-builder.ts";
+import { PROGRAM } from "../support/program.ts";
 import { syntheticLlamaFile } from "../support/synthetic-llama.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -27,7 +28,7 @@ const folder = mkdtempSync(join(tmpdir(), "faultline-comparing-"));
 const at = (name: string) => join(folder, name);
 
 function faultline(args: readonly string[], environment: Record<string, string> = {}) {
-  const command = ["--import", "tsx", "src/cli/main.ts", ...args];
+  const command = [PROGRAM, ...args];
   const env = { ...process.env, ...environment };
   const { status, stdout, stderr } = spawnSync(process.execPath, command, { cwd: root, encoding: "utf8", env });
   const errors = stderr.split("\n").filter((line) => line !== "" && !line.startsWith("Warning: max"));

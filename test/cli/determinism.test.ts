@@ -7,6 +7,7 @@ import { parseFaults } from "../../src/engine/faults/parse.ts";
 import { openModel } from "../../src/model/model.ts";
 import { determinismJson, determinismSchema, determinismText } from "../../src/report/determinism.ts";
 import { someTokens } from "../support/engine.ts";
+import { PROGRAM } from "../support/program.ts";
 
 const root = join(import.meta.dirname, "../..");
 const MODEL = join(root, "models/faultline-tiny-f16.gguf");
@@ -14,7 +15,7 @@ const ENGINE = { device: "auto", dtype: "f32", kvCache: true } as const;
 const TOKENS = someTokens(24);
 
 function faultline(...args: string[]) {
-  const command = ["--import", "tsx", "src/cli/main.ts", "determinism", ...args];
+  const command = [PROGRAM, "determinism", ...args];
   return spawnSync(process.execPath, command, { cwd: root, encoding: "utf8" });
 }
 

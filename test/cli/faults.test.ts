@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { faultsSchema } from "../../src/report/faults.ts";
 import { Trace } from "../../src/trace/reader.ts";
+import { PROGRAM } from "../support/program.ts";
 
 const root = join(import.meta.dirname, "../..");
 const MODEL = join(root, "models/faultline-tiny-f16.gguf");
@@ -13,7 +14,7 @@ const folder = mkdtempSync(join(tmpdir(), "faultline-cli-"));
 const TOKENS = ["--tokens", "256,10,11"];
 
 function faultline(...args: string[]) {
-  const command = ["--import", "tsx", "src/cli/main.ts", ...args];
+  const command = [PROGRAM, ...args];
   return spawnSync(process.execPath, command, { cwd: root, encoding: "utf8" });
 }
 

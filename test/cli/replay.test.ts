@@ -10,6 +10,7 @@ import { writeNpy } from "../../src/trace/npy.ts";
 import { bundled, dropBundles } from "../support/bundles.ts";
 import { cached } from "../support/cache.ts";
 import { embedded } from "../support/faults.ts";
+import { PROGRAM } from "../support/program.ts";
 
 const root = join(import.meta.dirname, "../..");
 const folder = mkdtempSync(join(tmpdir(), "faultline-replay-"));
@@ -39,7 +40,7 @@ afterAll(async () => {
 });
 
 function replay(...args: string[]) {
-  const command = ["--import", import.meta.resolve("tsx"), join(root, "src/cli/main.ts"), "replay", ...args];
+  const command = [PROGRAM, "replay", ...args];
   return spawnSync(process.execPath, command, { cwd: folder, encoding: "utf8" });
 }
 

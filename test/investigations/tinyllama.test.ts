@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { tokensSchema } from "../../src/report/tokens.ts";
 import { Trace } from "../../src/trace/reader.ts";
+import { PROGRAM } from "../support/program.ts";
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 1_800_000 });
 
@@ -77,7 +78,7 @@ const TOP = [
 ] as const;
 
 function faultline(...args: string[]): string {
-  const command = ["--import", "tsx", "src/cli/main.ts", ...args];
+  const command = [PROGRAM, ...args];
   const { status, stdout, stderr } = spawnSync(process.execPath, command, { cwd: root, encoding: "utf8" });
   expect(status, stderr).toBe(0);
   return stdout;

@@ -2,7 +2,6 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import { InputError } from "../../src/trace/errors.ts";
@@ -18,10 +17,10 @@ import {
   tensor,
   writeDump,
 } from "../support/dump-builder.ts";
+import { PROGRAM } from "../support/program.ts";
 
 afterAll(() => rmSync(scratchFolder, { recursive: true }));
 
-const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 const values = [1, 2, 3, 4, 5, 6];
 const good = tensor("embed", [2, 3], values);
 const bytes = npyBytes({ shape: [2, 3], data: f32Bytes(values) });
@@ -280,7 +279,7 @@ describe(".safetensors files", () => {
 describe("the command", () => {
   const run = (...args: string[]) => {
     const folder = newFolder();
-    const made = spawnSync("node", ["--import", import.meta.resolve("tsx"), MAIN, "import", ...args], {
+    const made = spawnSync("node", [PROGRAM, "import", ...args], {
       cwd: folder,
       encoding: "utf8",
     });

@@ -2,12 +2,12 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readEvalLog } from "../../references/import/eval-log.ts";
 import { compareTraces } from "../../src/compare/compare.ts";
 import { Trace } from "../../src/trace/reader.ts";
 import { imported, newFolder, refusal, scratchFolder, tensor, writeDump } from "../support/dump-builder.ts";
+import { PROGRAM } from "../support/program.ts";
 
 afterAll(() => rmSync(scratchFolder, { recursive: true }));
 
@@ -15,7 +15,6 @@ const ROOT = join(import.meta.dirname, "../..");
 const MODEL = join(ROOT, "models/faultline-tiny-f16.gguf");
 const LOG = join(ROOT, "test/fixtures/llama-eval-callback.log");
 const UBATCHES = join(ROOT, "test/fixtures/llama-eval-callback-ubatches.log");
-const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 
 function fileOf(name: string, content: string): string {
   const path = join(newFolder(), name);
@@ -40,11 +39,7 @@ describe("a log of llama-eval-callback", () => {
 
   beforeAll(() => {
     const args = ["trace", MODEL, "--tokens", "256,79", "-n", "0", "--device", "oracle", "--capture", "stats"];
-    const { status, stderr } = spawnSync(
-      "node",
-      ["--import", import.meta.resolve("tsx"), MAIN, ...args, "-q", "-o", reference],
-      { encoding: "utf8" },
-    );
+    const { status, stderr } = spawnSync("node", [PROGRAM, ...args, "-q", "-o", reference], { encoding: "utf8" });
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
   });
 
@@ -108,7 +103,7 @@ describe("a log of llama-eval-callback", () => {
   it("has sums of a last row alone that are held against values of that row", async () => {
     const full = join(newFolder(), "full.arrow");
     const args = ["trace", MODEL, "--tokens", "256,79", "-n", "0", "--device", "oracle", "--capture", "full"];
-    spawnSync("node", ["--import", import.meta.resolve("tsx"), MAIN, ...args, "-q", "-o", full]);
+    spawnSync("node", [PROGRAM, ...args, "-q", "-o", full]);
     const { trace } = await imported(LOG, { dtype: "f16" });
     for (const [e, a] of [
       [full, trace.path],
@@ -342,7 +337,7 @@ describe("JSON lines of statistics", () => {
     it("are what inspect shows, null where nothing is known", async () => {
       const { trace } = await imported(lines(header, { ...embed, mean: 0.25 }));
       const args = ["inspect", trace.path, "--tap", "*", "--json"];
-      const { stdout, status } = spawnSync("node", ["--import", import.meta.resolve("tsx"), MAIN, ...args], {
+      const { stdout, status } = spawnSync("node", [PROGRAM, ...args], {
         encoding: "utf8",
       });
       expect(status).toBe(0);

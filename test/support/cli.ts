@@ -2,13 +2,13 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { expect } from "vitest";
+import { PROGRAM } from "./program.ts";
 
 const root = join(import.meta.dirname, "../..");
 
 /** Runs `faultline ARGS` and waits. `errors`: lines of standard error but the GPU library's own warnings. */
 export function faultline(...args: readonly string[]) {
-  const command = ["--import", "tsx", "src/cli/main.ts", ...args];
-  const { status, stdout, stderr } = spawnSync(process.execPath, command, { cwd: root, encoding: "utf8" });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [PROGRAM, ...args], { cwd: root, encoding: "utf8" });
   const errors = stderr.split("\n").filter((line) => line !== "" && !line.startsWith("Warning: max"));
   return { status, stdout, stderr, errors };
 }
