@@ -6,6 +6,15 @@ import { BLOCK_TYPES } from "../../src/model/blocks.ts";
 import { hashOf } from "../../src/trace/sketch.ts";
 import { FULL, syntheticModel, testGpu } from "../support/engine.ts";
 
+/** Where two lists part, to the bit; null where they are the same. Quick where toEqual takes seconds. */
+function firstOtherBits(actual: Float32Array, expected: Float32Array): number | null {
+  const [a, b] = [actual, expected].map(
+    ({ buffer, byteOffset, length }) => new Uint32Array(buffer, byteOffset, length),
+  );
+  const at = b?.findIndex((bits, i) => bits !== a?.[i]) ?? 0;
+  return at >= 0 ? at : a?.length === b?.length ? null : expected.length;
+}
+
 describe("decoded weights", () => {
   it.each(BLOCK_TYPES.map((type) => type.name))("%s: the kernel's values are the CPU decoder's", async (type) => {
     const gpu = await testGpu();
@@ -16,7 +25,7 @@ describe("decoded weights", () => {
       let compared = 0;
       for await (const record of weightRecords(gpu, model, weights, FULL)) {
         const expected = model.file.decodeRows(model.file.tensor(record.weights[0] ?? ""));
-        expect(record.values, record.tap).toEqual(expected);
+        expect(firstOtherBits(record.values ?? new Float32Array(0), expected), record.tap).toBeNull();
         expect(record.hash, record.tap).toBe(hashOf(expected));
         compared++;
       }
