@@ -33,10 +33,9 @@ function workplace(): { cwd: string; path: string } {
   symlinkSync(join(root, "models"), join(cwd, "models"));
   const bin = join(cwd, ".bin");
   mkdirSync(bin);
-  const tsx = join(root, "node_modules/tsx/dist/loader.mjs");
   writeFileSync(
     join(bin, "faultline"),
-    `#!/bin/sh\nexec "${process.execPath}" --import "${tsx}" "${join(root, "src/cli/main.ts")}" "$@"\n`,
+    `#!/bin/sh\nexec "${process.execPath}" "${join(root, "dist/src/cli/main.js")}" "$@"\n`,
   );
   chmodSync(join(bin, "faultline"), 0o755);
   return { cwd, path: `${bin}:${process.env.PATH ?? ""}` };

@@ -1,0 +1,82 @@
+/** Reports that are tables and curves: a headline, facts, sections. */
+import { plain } from "../colors.ts";
+import type { TableData } from "../table.ts";
+import { type Report, type ReportSection, reportSchema } from "./schema.ts";
+import { figure, worded } from "./wording.ts";
+
+/** What the program says of itself and of the moment. */
+export interface Made {
+  readonly version: string;
+  /** ISO 8601. */
+  readonly created: string;
+}
+
+export interface PlainReport extends Made {
+  readonly verdict: Report["verdict"];
+  /** The verdict in the words of the command. */
+  readonly finding: string;
+  readonly sentence: string;
+  readonly facts: readonly (readonly [label: string, value: string])[];
+  readonly warnings?: readonly string[];
+  readonly sections: readonly ReportSection[];
+}
+
+/** The document: no map of ops, for there is no pair of traces. */
+export function plainReport({
+  verdict,
+  finding,
+  sentence,
+  facts,
+  warnings,
+  sections,
+  version,
+  created,
+}: PlainReport): Report {
+  return reportSchema.parse({
+    ...{ schema: "faultline.report/1", verdict, finding, proof: null, version, created },
+    sentence: worded(plain(sentence)),
+    facts: facts.map(([label, value]) => [label, worded(plain(value))]),
+    warnings: (warnings ?? []).map((warning) => worded(plain(warning))),
+    sections: [...sections],
+    ...{ blindSpots: [], sides: { expected: null, actual: "" }, steps: [], columns: [], taps: [], ops: [] },
+    ...{ findings: [], details: [], logits: [] },
+    tokens: { expected: null, actual: [], prompt: 0, firstDifference: null },
+  } satisfies Report);
+}
+
+export interface SectionParts {
+  readonly id: string;
+  readonly title: string;
+  readonly intro: string;
+  readonly lines?: readonly string[];
+  readonly tables?: readonly (readonly [caption: string, table: TableData])[];
+  readonly curves?: readonly CurveParts[];
+}
+
+export interface CurveParts {
+  readonly label: string;
+  readonly x: string;
+  readonly y: string;
+  readonly series: readonly { readonly name: string; readonly values: readonly (number | null)[] }[];
+  /** Name of each place along x. */
+  readonly names: readonly string[];
+}
+
+/** A section from a terminal's tables, and curves over what the rows are. */
+export function sectionOf({ id, title, intro, lines = [], tables = [], curves = [] }: SectionParts): ReportSection {
+  return {
+    ...{ id, title, intro },
+    lines: lines.map((line) => worded(plain(line))),
+    tables: tables.map(([caption, { columns, rows }]) => ({
+      caption,
+      columns: columns.map((column) => ({ title: worded(column.title), isNumber: column.align !== "left" })),
+      rows: rows.map((row) => row.map((cell) => worded(plain(cell)))),
+    })),
+    curves: curves.map(({ label, x, y, series, names }) => ({
+      ...{ label, x, y },
+      points: series.flatMap(({ name, values }) =>
+        values.map((value, i) => ({ x: i, y: figure(value), series: worded(name), name: worded(names[i] ?? "") })),
+      ),
+    })),
+  };
+}
