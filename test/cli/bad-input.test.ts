@@ -90,7 +90,7 @@ function ours(stderr: string): string {
 }
 
 function start(program: string, args: readonly string[], env: Record<string, string> = {}): Ended {
-  const options = { cwd: folder, env: { ...process.env, ...env }, encoding: "utf8", timeout: 30_000 } as const;
+  const options = { cwd: folder, env: { ...process.env, ...env }, encoding: "utf8", timeout: 120_000 } as const;
   const { status, stdout, stderr } = spawnSync(program, args, options);
   return { status, stdout, stderr: ours(stderr) };
 }
