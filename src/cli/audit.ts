@@ -26,13 +26,7 @@ import {
   type OutputOptions,
 } from "./options.ts";
 import { piecesOf } from "./prompt.ts";
-import {
-  addReportOptions,
-  checkReportFiles,
-  type ReportOptions,
-  wantsReport,
-  writeReportFiles,
-} from "./report-files.ts";
+import { addReportOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
 
 interface Options extends OutputOptions, ReportOptions {
   readonly model: string;
@@ -82,12 +76,9 @@ export function addAudit(program: Command, version: string): void {
           const left = options.bundle === undefined ? [] : await writeBundles(model, trace, judged, options.bundle);
           const bundles = left.map((folder) => `bundle: ${folder}; judge it again with: faultline replay ${folder}\n`);
           const blindSpots = await spotsOf(model, trace);
-          if (wantsReport(options)) {
-            const alone = { comparison: null, expected: null, referenceAudit: null, auditLeftOut: null, diagnoses: [] };
-            const sources = { ...alone, audit: judged, blindSpots, actual: trace, determinism: null };
-            const created = new Date().toISOString();
-            writeReportFiles(options, await reportOf({ ...sources, piece: piecesOf(model), version, created }));
-          }
+          const alone = { comparison: null, expected: null, referenceAudit: null, auditLeftOut: null, diagnoses: [] };
+          const sources = { ...alone, audit: judged, blindSpots, actual: trace, determinism: null };
+          await leaveReports(options, (created) => reportOf({ ...sources, piece: piecesOf(model), version, created }));
           const cannot = blindSpotsText(blindSpots) + (options.suggest ? await suggestions(model, trace) : "");
           process.stdout.write(
             options.json ? `${JSON.stringify(auditJson(judged))}\n` : auditText(judged) + cannot + bundles.join(""),

@@ -30,7 +30,7 @@ import { plantedIn } from "./planted.ts";
 import { readPrompt } from "./prompt.ts";
 import { addReferenceOptions, referenceName } from "./reference.ts";
 import { REFERENCES, type ReferenceOptions, type ReferenceRun, traceReference } from "./references.ts";
-import { addReportOptions, checkReportFiles, type ReportOptions, writeReportFiles } from "./report-files.ts";
+import { addReportOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
 import { traceModel } from "./trace-model.ts";
 
 type Options = PromptOptions &
@@ -85,7 +85,7 @@ export function addBisect(program: Command, version: string): void {
         writeFileSync(join(output, "bisect.json"), `${json}\n`);
         writeFileSync(join(output, "report.txt"), plain(text));
         writeFileSync(join(output, "report.html"), reportHtml(report));
-        writeReportFiles(options, report);
+        await leaveReports(options, () => report);
         process.stdout.write(
           options.json
             ? `${json}\n`

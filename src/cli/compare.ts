@@ -12,13 +12,7 @@ import { judge, suggestions } from "./judge.ts";
 import { addGitBisectOption, addOutputOptions, addSuggestOption, type OutputOptions } from "./options.ts";
 import { progressBar } from "./progress.ts";
 import { piecesOf } from "./prompt.ts";
-import {
-  addReportOptions,
-  checkReportFiles,
-  type ReportOptions,
-  wantsReport,
-  writeReportFiles,
-} from "./report-files.ts";
+import { addReportOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
 
 type Options = OutputOptions &
   ReportOptions & { readonly envelope?: string; readonly model?: string; readonly suggest?: boolean };
@@ -58,10 +52,8 @@ export function addCompare(program: Command, version: string): void {
         bar.stop();
         const sides = { expected, actual, comparison, version };
         if (options.model !== undefined) return await judged(sides, options.model, options);
-        if (wantsReport(options)) {
-          const left = { audit: null, auditLeftOut: "no --model was given", referenceAudit: null, diagnoses: [] };
-          await report(options, { ...sides, ...left, blindSpots: [], piece: null });
-        }
+        const left = { audit: null, auditLeftOut: "no --model was given", referenceAudit: null, diagnoses: [] };
+        await report(options, { ...sides, ...left, blindSpots: [], piece: null });
         process.stdout.write(
           options.json ? `${JSON.stringify(comparisonJson(comparison))}\n` : comparisonText(comparison),
         );
@@ -88,7 +80,7 @@ async function judged(sides: Sides, path: string, options: Options) {
     const rest = await judge(model, expected, actual, comparison, { audit: true, ...options });
     const bisection = { comparison, determinism: null, ...rest };
     const suggest = options.suggest ? await suggestions(model, actual) : "";
-    if (wantsReport(options)) await report(options, { ...sides, ...rest, piece: piecesOf(model) });
+    await report(options, { ...sides, ...rest, piece: piecesOf(model) });
     process.stdout.write(
       options.json ? `${JSON.stringify(bisectionJson(bisection, null))}\n` : bisectionText(bisection) + suggest,
     );
@@ -98,7 +90,5 @@ async function judged(sides: Sides, path: string, options: Options) {
   }
 }
 
-async function report(options: Options, sources: Omit<ReportSources, "created" | "determinism">): Promise<void> {
-  const created = new Date().toISOString();
-  writeReportFiles(options, await reportOf({ ...sources, determinism: null, created }));
-}
+const report = (options: Options, sources: Omit<ReportSources, "created" | "determinism">): Promise<void> =>
+  leaveReports(options, (created) => reportOf({ ...sources, determinism: null, created }));

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { openModel } from "../model/model.ts";
 import { determinismJson, determinismText } from "../report/determinism.ts";
+import { determinismReport } from "../report/document/determinism.ts";
 import { DIVERGENT } from "./compare.ts";
 import { checkDeterminism } from "./determinism-checks.ts";
 import {
@@ -16,10 +17,14 @@ import {
 } from "./options.ts";
 import { plantedIn } from "./planted.ts";
 import { readPrompt } from "./prompt.ts";
+import { addPageOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
 
-type Options = PromptOptions & EngineOptions & OutputOptions & { steps: number; runs: number; quick?: boolean };
+type Options = PromptOptions &
+  EngineOptions &
+  OutputOptions &
+  ReportOptions & { steps: number; runs: number; quick?: boolean };
 
-export function addDeterminism(program: Command): void {
+export function addDeterminism(program: Command, version: string): void {
   const command = program
     .command("determinism")
     .description("run a model again, over poisoned memory and without a trace, and name the first op whose bits change")
@@ -27,12 +32,13 @@ export function addDeterminism(program: Command): void {
     .option("-r, --runs <count>", "runs on one device, at least 2", integer(2), 3)
     .option("-n, --steps <count>", "decode steps after the prompt", integer(0), 2)
     .option("--quick", "four runs: a repeat at level full, an untraced one, one over NaN");
-  addOutputOptions(addGitBisectOption(addEngineOptions(addPromptOptions(command))))
+  addPageOptions(addOutputOptions(addGitBisectOption(addEngineOptions(addPromptOptions(command)))))
     .addHelpText(
       "after",
       '\nExit status: 0 deterministic, 1 unstable, 2 could not do it.\n\nExample:\n  faultline determinism model.gguf -p "Once upon a time"\n  faultline determinism model.gguf -p "Once upon a time" --fault memory.race@blk.1.attn_out',
     )
     .action(async (path: string, options: Options) => {
+      checkReportFiles(options);
       const model = await openModel(path, options.layers === undefined ? {} : { layers: options.layers });
       try {
         const { steps, runs, quick, quiet } = options;
@@ -42,6 +48,7 @@ export function addDeterminism(program: Command): void {
           ...(quick === undefined ? {} : { quick }),
           ...(quiet === undefined ? {} : { quiet }),
         });
+        await leaveReports(options, (created) => determinismReport(facts, { version, created }));
         process.stdout.write(options.json ? `${JSON.stringify(determinismJson(facts))}\n` : determinismText(facts));
         if (facts.judgement.verdict === "unstable") process.exitCode = DIVERGENT;
       } finally {

@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { type CompareOptions, compareTraces } from "../compare/compare.ts";
 import { growthTable, rmsPairs, tapRows } from "../compare/growth.ts";
 import { parseLayers } from "../model/model.ts";
+import { growthReport } from "../report/document/growth.ts";
 import { type InspectFacts, inspectJson, inspectText } from "../report/inspect.ts";
 import type { Versus } from "../report/inspect-vs.ts";
 import { strangers } from "../report/inspect-weights.ts";
@@ -12,17 +13,19 @@ import { DIVERGENT } from "./compare.ts";
 import { weightsOf } from "./inspect-weights.ts";
 import { addOutputOptions, globList, integer, type OutputOptions } from "./options.ts";
 import { progressBar } from "./progress.ts";
+import { addPageOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
 
-type Options = OutputOptions & {
-  step: number;
-  tap?: string[];
-  layers?: string;
-  model?: string;
-  vs?: string;
-  envelope?: string;
-};
+type Options = OutputOptions &
+  ReportOptions & {
+    step: number;
+    tap?: string[];
+    layers?: string;
+    model?: string;
+    vs?: string;
+    envelope?: string;
+  };
 
-export function addInspect(program: Command): void {
+export function addInspect(program: Command, version: string): void {
   const command = program
     .command("inspect")
     .description("show growth of the hidden states layer by layer, and statistics of any tap")
@@ -37,12 +40,13 @@ export function addInspect(program: Command): void {
       "--envelope <trace>",
       "with --vs, a second trusted trace: how far it is from the first is taken as natural",
     );
-  addOutputOptions(command)
+  addPageOptions(addOutputOptions(command))
     .addHelpText(
       "after",
       "\nExit status: 1 where --vs departs, or a weight that the trace recorded is not --model's; else 0. Weights are recorded by: faultline trace ... --taps '*,weight:*'\n\nExamples:\n  faultline inspect trace.arrow --tap 'blk.0.*,logits'\n  faultline inspect trace.arrow --model model.gguf --layers 0,21\n  faultline inspect trace.arrow --vs reference.arrow --layers 0,21",
     )
     .action(async (path: string, options: Options) => {
+      checkReportFiles(options);
       const { vs, envelope } = options;
       if (envelope !== undefined && vs === undefined) {
         throw new InputError(`--envelope ${envelope}: widens what --vs allows; name the reference too`);
@@ -58,6 +62,7 @@ export function addInspect(program: Command): void {
         const reference = vs === undefined ? null : await openTrace(vs);
         const others = envelope === undefined ? {} : { envelope: await openTrace(envelope) };
         const facts = await inspected(path, trace, options, reference, others);
+        await leaveReports(options, (created) => growthReport(facts, { version, created }));
         process.stdout.write(options.json ? `${JSON.stringify(inspectJson(facts))}\n` : inspectText(facts));
         const isStrange = facts.weights !== null && strangers(facts.weights).length > 0;
         if (isStrange || facts.versus?.comparison.verdict === "divergent") process.exitCode = DIVERGENT;

@@ -10,6 +10,7 @@ import { argmax } from "../engine/sampler.ts";
 import { runSteps } from "../engine/steps.ts";
 import { type Model, openModel } from "../model/model.ts";
 import { cacheJson, cacheText, cacheVerdict } from "../report/cache-check.ts";
+import { cacheReport } from "../report/document/kv.ts";
 import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
 import { audited } from "./audited.ts";
@@ -29,9 +30,10 @@ import {
 } from "./options.ts";
 import { plantedIn } from "./planted.ts";
 import { readPrompt } from "./prompt.ts";
+import { addPageOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
 import { type TraceRun, traceModel } from "./trace-model.ts";
 
-interface Options extends PromptOptions, EngineOptions, OutputOptions {
+interface Options extends PromptOptions, EngineOptions, OutputOptions, ReportOptions {
   readonly steps: number;
   readonly positions: number;
   readonly audit: boolean;
@@ -64,12 +66,13 @@ export function addKv(program: Command, version: string): void {
     .option("--no-audit", "leave out the proof: every op recomputed from its own inputs, and causes named")
     .option("-o, --output <dir>", "keep the traces in this folder");
   addPromptOptions(command);
-  addOutputOptions(addGitBisectOption(addEngineOptions(command)))
+  addPageOptions(addOutputOptions(addGitBisectOption(addEngineOptions(command))))
     .addHelpText(
       "after",
       '\nExit status: 0 alike, 1 divergent, 2 could not do it.\n\nExamples:\n  faultline kv model.gguf -p "Once upon a time"\n  faultline kv model.gguf --prefill whole.arrow --stepped steps.arrow',
     )
     .action(async (path: string, options: Options) => {
+      checkReportFiles(options);
       const model = await openModel(path, options.layers === undefined ? {} : { layers: options.layers });
       const { output } = options;
       const own = async (folder: string) =>
@@ -81,6 +84,7 @@ export function addKv(program: Command, version: string): void {
           : output === undefined
             ? inTemporaryFolder("kv", own)
             : own(output));
+        await leaveReports(options, (created) => cacheReport(facts, { version, created }));
         process.stdout.write(options.json ? `${JSON.stringify(cacheJson(facts))}\n` : cacheText(facts));
         if (cacheVerdict(facts) === "divergent") process.exitCode = DIVERGENT;
       } finally {

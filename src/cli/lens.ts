@@ -5,6 +5,7 @@ import { divergences, type HiddenRow, hiddenRows, lensOf } from "../compare/lens
 import { traceSequence } from "../compare/tokens.ts";
 import type { Fault } from "../engine/faults/fault.ts";
 import { type Model, openModel } from "../model/model.ts";
+import { lensReport } from "../report/document/lens.ts";
 import { type LensFacts, type LensRun, lensJson, lensText } from "../report/lens.ts";
 import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
@@ -21,8 +22,9 @@ import {
 } from "./options.ts";
 import { plantedIn } from "./planted.ts";
 import { readPrompt } from "./prompt.ts";
+import { addPageOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
 
-type Options = PromptOptions & EngineOptions & OutputOptions & { top: number; vs?: readonly string[] };
+type Options = PromptOptions & EngineOptions & OutputOptions & ReportOptions & { top: number; vs?: readonly string[] };
 
 /** Runs of this program that can stand beside another. */
 const OWN_RUNS: Readonly<Record<string, Partial<EngineOptions>>> = {
@@ -31,7 +33,7 @@ const OWN_RUNS: Readonly<Record<string, Partial<EngineOptions>>> = {
   oracle: { device: "oracle", dtype: "f32" },
 };
 
-export function addLens(program: Command): void {
+export function addLens(program: Command, version: string): void {
   const command = program
     .command("lens")
     .description("logit lens: what the model would say after each layer, and where its logits collapse")
@@ -41,15 +43,17 @@ export function addLens(program: Command): void {
       text.split(","),
     );
   addPromptOptions(command);
-  addOutputOptions(addEngineOptions(command))
+  addPageOptions(addOutputOptions(addEngineOptions(command)))
     .addHelpText(
       "after",
       '\nExamples:\n  faultline lens model.gguf -p "Once upon a time" --vs f16,oracle\n  faultline lens model.gguf -p "Once upon a time" --layers 0-2\n  faultline lens model.gguf --tokens 1,9038 --vs mine.arrow',
     )
     .action(async (path: string, options: Options) => {
+      checkReportFiles(options);
       const model = await openModel(path, options.layers === undefined ? {} : { layers: options.layers });
       try {
         const facts = await lensFacts(model, options);
+        await leaveReports(options, (created) => lensReport(facts, { version, created }));
         process.stdout.write(options.json ? `${JSON.stringify(lensJson(facts))}\n` : lensText(facts));
       } finally {
         model.file.close();

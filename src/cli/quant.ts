@@ -8,6 +8,7 @@ import type { QuantFacts, QuantisedModel } from "../compare/quantisation.ts";
 import { readGgufMetadata } from "../model/gguf-metadata.ts";
 import { type Model, openModel } from "../model/model.ts";
 import { type Tokenizer, tokenizerFromMetadata } from "../model/tokenizer.ts";
+import { quantReport } from "../report/document/quant.ts";
 import { quantJson, quantText, quantVerdict } from "../report/quantisation.ts";
 import { InputError } from "../trace/errors.ts";
 import { DIVERGENT } from "./compare.ts";
@@ -24,8 +25,9 @@ import {
 } from "./options.ts";
 import { readPrompt } from "./prompt.ts";
 import { BASE, QuantJudge } from "./quant-judge.ts";
+import { addPageOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
 
-interface Options extends PromptOptions, EngineOptions, OutputOptions {
+interface Options extends PromptOptions, EngineOptions, OutputOptions, ReportOptions {
   readonly types?: readonly string[];
   readonly text?: string;
   readonly ops: number;
@@ -59,15 +61,17 @@ export function addQuant(program: Command, version: string): void {
       "your own llama.cpp, with headers and shared libraries built, instead of the pinned one",
     );
   addPromptOptions(command);
-  addOutputOptions(addGitBisectOption(addEngineOptions(command)))
+  addPageOptions(addOutputOptions(addGitBisectOption(addEngineOptions(command))))
     .addHelpText(
       "after",
       '\nExit status: 0 the engine adds no more than rounding, 1 divergent, 2 could not do it.\n\nExamples:\n  faultline quant model-f16.gguf --types q4_0,q4_k_m,q6_k,q8_0 -p "Once upon a time there was a small town"\n  faultline quant model-f16.gguf model-q4.gguf --text story.txt',
     )
     .action(async (path: string, others: readonly string[], options: Options) => {
+      checkReportFiles(options);
       const { output } = options;
       const made = (folder: string) => quantFacts(path, others, options, folder, version);
       const facts = await (output === undefined ? inTemporaryFolder("quant", made) : made(output));
+      await leaveReports(options, (created) => quantReport(facts, { version, created }));
       process.stdout.write(options.json ? `${JSON.stringify(quantJson(facts))}\n` : quantText(facts));
       if (quantVerdict(facts) === "divergent") process.exitCode = DIVERGENT;
     });

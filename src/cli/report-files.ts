@@ -36,20 +36,30 @@ const wanted = (options: ReportOptions) =>
     return path === undefined ? [] : [{ format: FORMATS[name] as Format, path }];
   });
 
+/** For commands that judge ops. */
 export function addReportOptions(command: Command): Command {
   for (const { flag, what } of Object.values(FORMATS)) command.option(`${flag} <file>`, what);
   return command;
 }
 
-/** True if any report file is asked for. */
-export const wantsReport = (options: ReportOptions): boolean => wanted(options).length > 0;
+/** For commands whose report is tables and curves: nothing in it is a case a tap. */
+export function addPageOptions(command: Command): Command {
+  for (const { flag, what } of [FORMATS.html, FORMATS.md, FORMATS.summary]) command.option(`${flag} <file>`, what);
+  return command;
+}
 
 /** A file that cannot be written is refused before minutes of work; it is not made yet. Throws InputError. */
 export function checkReportFiles(options: ReportOptions): void {
   for (const { format, path } of wanted(options)) checkWritable(format.flag, path);
 }
 
-/** Writes what is asked for. Throws InputError where a file cannot be written. */
-export function writeReportFiles(options: ReportOptions, report: Report): void {
-  for (const { format, path } of wanted(options)) writePage(format.flag, path, format.of(report), format.isAdded);
+/** Makes a report, where a file of one is asked for, and writes it. Throws InputError where a file cannot be written. */
+export async function leaveReports(
+  options: ReportOptions,
+  make: (created: string) => Report | Promise<Report>,
+): Promise<void> {
+  const files = wanted(options);
+  if (files.length === 0) return;
+  const report = await make(new Date().toISOString());
+  for (const { format, path } of files) writePage(format.flag, path, format.of(report), format.isAdded);
 }

@@ -31,29 +31,32 @@ export interface Point {
   readonly name: string;
 }
 
-/** Lines over the depth of the network, on a logarithmic scale; what is 0 or not finite leaves a gap. */
+/** Lines over the depth of the network, by powers of ten where sizes span more than ten; what is not finite (or then 0) leaves a gap. */
 export function lines(
   width: number,
   points: readonly Point[],
   axes: { readonly x: string; readonly y: string },
 ): Element {
+  const finite = points.map(({ y }) => y).filter(Number.isFinite);
+  const positive = finite.filter((y) => y > 0);
+  const isLog = positive.length > 0 && !finite.some((y) => y < 0) && Math.max(...positive) > 10 * Math.min(...positive);
   const drawn = points.map((point) => ({
     ...point,
-    y: point.y > 0 && Number.isFinite(point.y) ? point.y : Number.NaN,
+    y: Number.isFinite(point.y) && (!isLog || point.y > 0) ? point.y : Number.NaN,
   }));
   const series = [...new Set(points.map((point) => point.series))];
   return Plot.plot({
     ...{ width, height: 260, marginLeft: 60 },
     style: { background: "transparent" },
     x: { label: axes.x, tickFormat: (x: number) => (Number.isInteger(x) ? String(x) : "") },
-    y: { type: "log", label: axes.y, grid: true, tickFormat: power },
-    color: { legend: true, domain: series, range: ["var(--line-1)", "var(--line-2)"] },
+    y: isLog ? { type: "log", label: axes.y, grid: true, tickFormat: power } : { label: axes.y, grid: true },
+    color: { legend: true, domain: series, range: COLOURS.slice(0, series.length) },
     marks: [
-      // The second series is dashed: colour is not the only sign.
+      // Each series has its own dashes: colour is not the only sign.
       ...series.map((name, i) =>
         Plot.line(
           drawn.filter((point) => point.series === name),
-          { x: "x", y: "y", stroke: "series", strokeDasharray: i === 0 ? "1 0" : "5 4", strokeWidth: 1.8 },
+          { x: "x", y: "y", stroke: "series", strokeDasharray: DASHES[i % DASHES.length] ?? "1 0", strokeWidth: 1.8 },
         ),
       ),
       Plot.dot(drawn, { x: "x", y: "y", stroke: "series", r: 2 }),
@@ -68,6 +71,9 @@ export function lines(
     ],
   });
 }
+
+const COLOURS = [1, 2, 3, 4, 5, 6].map((i) => `var(--line-${i})`);
+const DASHES = ["1 0", "5 4", "2 3", "8 3 2 3", "12 4", "1 4"];
 
 /** Ticks at powers of ten only: `1e-4`, `0.1`, `100`. */
 function power(value: number): string {

@@ -5,19 +5,17 @@ import { h } from "./dom.ts";
 import { mapSection } from "./map.ts";
 import { opSection } from "./op.ts";
 import { State } from "./state.ts";
-import { determinismSection, findingsSection, logitsSection, tokensSection } from "./texts.ts";
+import { findingsSection, logitsSection, moreSections, tokensSection } from "./texts.ts";
 
 const data = document.getElementById("report")?.textContent ?? "";
 const state = new State(JSON.parse(data) as Report);
 const main = document.querySelector("main");
 const sections = [
   findingsSection(state),
-  mapSection(state),
-  opSection(state),
-  curvesSection(state),
+  ...(state.report.ops.length === 0 ? [] : [mapSection(state), opSection(state), curvesSection(state)]),
   tokensSection(state),
   logitsSection(state),
-  determinismSection(state),
+  ...moreSections(state),
 ].filter((each) => each !== null);
 main?.append(...sections);
 

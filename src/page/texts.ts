@@ -1,5 +1,6 @@
 /** The sections that are mostly words: findings, tokens, likeliest tokens, determinism. */
 import type { Report, ReportFinding, Token } from "../report/document/schema.ts";
+import { chart, lines } from "./charts.ts";
 import { dataTable, h, section } from "./dom.ts";
 import { numeric, shown } from "./figures.ts";
 import type { State } from "./state.ts";
@@ -57,7 +58,8 @@ function candidatesTable({ candidates, tolerance }: ReportFinding): HTMLElement 
   );
 }
 
-export function tokensSection({ report: { tokens, sides } }: State): HTMLElement {
+export function tokensSection({ report: { tokens, sides } }: State): HTMLElement | null {
+  if (tokens.actual.length === 0) return null;
   const { expected, actual, prompt, firstDifference } = tokens;
   const list = (label: string, side: readonly Token[]) =>
     h(
@@ -138,16 +140,35 @@ const SHOWN = 3;
 const percent = (share: number) =>
   Number.isNaN(share) ? "not finite" : share < 1e-3 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`;
 
-export function determinismSection({ report: { determinism } }: State): HTMLElement | null {
-  if (determinism === null) return null;
-  return section(
-    "determinism",
-    "Determinism",
-    `The judged run beside itself: ${determinism.verdict}.`,
-    dataTable(
-      "Checks",
-      ["check", "result"],
-      determinism.checks.map((row) => [...row]),
+/** Parts that are tables, curves and lines. */
+export function moreSections({ report: { sections } }: State): HTMLElement[] {
+  return sections.map(({ id, title, intro, lines: said, tables, curves }) =>
+    section(
+      id,
+      title,
+      intro,
+      ...(said.length === 0 ? [] : [h("ul", {}, ...said.map((line) => h("li", {}, line)))]),
+      h(
+        "div",
+        { class: "curves" },
+        ...curves.map(({ label, points, ...axes }) =>
+          chart(label, (width) =>
+            lines(
+              width,
+              points.map((point) => ({ ...point, y: numeric(point.y) })),
+              axes,
+            ),
+          ),
+        ),
+      ),
+      ...tables.map(({ caption, columns, rows }) =>
+        dataTable(
+          caption,
+          columns.map((column) => column.title || "note"),
+          rows,
+          columns.flatMap(({ isNumber }, i) => (isNumber ? [i] : [])),
+        ),
+      ),
     ),
   );
 }

@@ -20,7 +20,7 @@ import { blindSpotsText } from "./blind-spots.ts";
 import { colors } from "./colors.ts";
 import { diagnosisJson, diagnosisSchema } from "./diagnosis.ts";
 import { figure, short, visible } from "./numbers.ts";
-import { type Column, table } from "./table.ts";
+import { type Column, type TableData, table } from "./table.ts";
 
 const positionSchema = z.object({
   position: z.number().int(),
@@ -227,8 +227,10 @@ const POSITION_COLUMNS: readonly Column[] = [
   { title: "logits relL2" },
 ];
 
-const positionRows = ({ positions, comparison }: CacheComparison) =>
-  positions.map(({ position, ops, parting, first, logits }: CheckedPosition) => [
+/** What parts at each position. */
+export const cachePositions = ({ positions, comparison }: CacheComparison): TableData => ({
+  columns: POSITION_COLUMNS,
+  rows: positions.map(({ position, ops, parting, first, logits }: CheckedPosition) => [
     String(position),
     `"${visible(comparison.tokens.actualPieces[position] ?? "")}"`,
     String(ops),
@@ -236,7 +238,19 @@ const positionRows = ({ positions, comparison }: CacheComparison) =>
     first?.tap ?? "",
     first === null ? "" : short(first.judgement.relL2),
     figure(logits),
-  ]);
+  ]),
+});
+
+/** What is suspected, and whether it is borne out. */
+export const suspicionsTable = (facts: CacheFacts): TableData => ({
+  columns: ["suspicion", "verdict", "by", "where"].map((title) => ({ title, align: "left" as const })),
+  rows: suspected(facts).map(({ suspicion, verdict, ops, faults }) => [
+    WORDS[suspicion],
+    verdict === "at-fault" ? colors.red("at fault") : verdict === "clean" ? "clean" : "not judged",
+    `${ops} ops ${suspicion === "cache" ? "held against one another" : "recomputed"}`,
+    listed(faults.map(({ tap }) => tap)),
+  ]),
+});
 
 /** The whole report for the terminal. Its first line is the verdict. */
 export function cacheText(facts: CacheFacts): string {
@@ -244,28 +258,20 @@ export function cacheText(facts: CacheFacts): string {
   const isMatch = cacheVerdict(facts) === "match";
   const mark = isMatch ? colors.green(colors.bold("match")) : colors.red(colors.bold("divergent"));
   const { manifest } = stepped.comparison.actual;
-  const rows = suspected(facts).map(({ suspicion, verdict, ops, faults }) => [
-    WORDS[suspicion],
-    verdict === "at-fault" ? colors.red("at fault") : verdict === "clean" ? "clean" : "not judged",
-    `${ops} ops ${suspicion === "cache" ? "held against one another" : "recomputed"}`,
-    listed(faults.map(({ tap }) => tap)),
-  ]);
+  const suspicions = suspicionsTable(facts);
   const shown = stepped.verdict === "parts" ? stepped : afterReset?.verdict === "parts" ? afterReset : null;
   return [
     `${mark}: ${cacheSentence(facts)}`,
     `${manifest.model.file}, ${stepped.comparison.tokens.actual.length} tokens, ${manifest.producer.dtype}${manifest.faults.length === 0 ? "" : `; planted: ${manifest.faults.join(", ")}`}`,
     "",
-    table(
-      [{ title: "suspicion", align: "left" }, ...["", "", "where"].map((title) => ({ title, align: "left" as const }))],
-      rows,
-    ).trimEnd(),
+    table(suspicions.columns, suspicions.rows).trimEnd(),
     ...(auditLeftOut === null ? [] : [`audit: left out, ${auditLeftOut}`]),
     "",
     ...(shown === null
       ? []
       : [
           colors.bold(shown === stepped ? "token by token against the prefill" : "after a reset against the first run"),
-          table(POSITION_COLUMNS, positionRows(shown)),
+          table(POSITION_COLUMNS, cachePositions(shown).rows),
         ]),
     ...(audit === null ? [] : faultLines(audit)),
     ...further.map((fault) => `${colors.red(">>")} of the prefill: ${faultSentence(fault)}\n`),

@@ -10,7 +10,7 @@ import {
 } from "../compare/determinism.ts";
 import { colors } from "./colors.ts";
 import { seconds } from "./numbers.ts";
-import { table } from "./table.ts";
+import { type TableData, table } from "./table.ts";
 
 /** The elements of the first unstable op that change, and the tensor that they stand in. */
 export interface Where extends ChangedRange {
@@ -107,31 +107,36 @@ const CAUSES: Readonly<Record<NonNullable<Judgement["cause"]>, string>> = {
 };
 
 export function determinismText(facts: DeterminismFacts): string {
-  const { judgement, leftOut, model, device, dtype, tokens, steps, elapsedMs } = facts;
+  const { leftOut, model, device, dtype, tokens, steps, elapsedMs } = facts;
   const run = `${tokens.length} prompt token${tokens.length === 1 ? "" : "s"} and ${steps} decode step${steps === 1 ? "" : "s"}`;
-  const rows = judgement.checks.map((check) => [
-    check.name,
-    CHECKS[check.name].what,
-    String(check.runs),
-    String(check.ops),
-    RESULTS[check.result](check.result),
-    check.first === null ? "" : firstText(check),
-  ]);
+  const checks = checksTable(facts);
   const left = leftOut.map(({ name, reason }) => `${name} was left out: ${reason}\n`);
   return [
-    `${verdictText(facts)}\n`,
-    table(
-      [
-        ...["check", "what"].map((title) => ({ title, align: "left" as const })),
-        ...["runs", "ops"].map((title) => ({ title })),
-        ...["result", "first op"].map((title) => ({ title, align: "left" as const })),
-      ],
-      rows,
-    ),
+    `${determinismVerdict(facts)}\n`,
+    table(checks.columns, checks.rows),
     ...left,
     colors.dim(`${model}, ${run}, ${dtype}, ${seconds(elapsedMs)} on ${device}`),
     "\n",
   ].join("");
+}
+
+/** Every check with its result. */
+export function checksTable({ judgement }: DeterminismFacts): TableData {
+  return {
+    columns: [
+      ...["check", "what"].map((title) => ({ title, align: "left" as const })),
+      ...["runs", "ops"].map((title) => ({ title })),
+      ...["result", "first op"].map((title) => ({ title, align: "left" as const })),
+    ],
+    rows: judgement.checks.map((check) => [
+      check.name,
+      CHECKS[check.name].what,
+      String(check.runs),
+      String(check.ops),
+      RESULTS[check.result](check.result),
+      check.first === null ? "" : firstText(check),
+    ]),
+  };
 }
 
 const RESULTS: Readonly<Record<Check["result"], (text: string) => string>> = {
@@ -140,7 +145,8 @@ const RESULTS: Readonly<Record<Check["result"], (text: string) => string>> = {
   unjudged: colors.yellow,
 };
 
-function verdictText({ judgement, where }: DeterminismFacts): string {
+/** The verdict with its cause and place; its first line says it all. */
+export function determinismVerdict({ judgement, where }: DeterminismFacts): string {
   const { cause, first, race } = judgement;
   if (first === null || cause === null) {
     return `${colors.green("deterministic")}: every op has the same bits in every run`;

@@ -8,7 +8,7 @@ import { blindLines, weakEvidence } from "./comparison.ts";
 import { first, isBlind } from "./comparison-facts.ts";
 import { apart, figure, nearOne } from "./numbers.ts";
 import { scaleOf, sparkline } from "./sparkline.ts";
-import { table } from "./table.ts";
+import { type TableData, table } from "./table.ts";
 
 export interface Versus {
   readonly path: string;
@@ -80,6 +80,16 @@ export function versusSentence({ comparison, stream }: Versus): string {
   return `${claim}${alike === "" ? "" : ` (${alike})`}; first: ${at?.sentence ?? ""}`;
 }
 
+/** Sizes of both sides and their ratio. */
+export const versusTable = (pairs: readonly RmsPair[]): TableData => ({
+  columns: [{ title: "tap", align: "left" }, ...["RMS", "reference", "ratio"].map((title) => ({ title }))],
+  rows: pairs.map(({ tap, rms, reference, ratio }) => [
+    tap,
+    ...(rms === null || reference === null ? [figure(rms), figure(reference)] : apart(rms, reference)),
+    ratio === null ? "" : nearOne(ratio),
+  ]),
+});
+
 /** The sentence, both curves, and the table. */
 export function versusText(versus: Versus, wantsTaps: boolean): string {
   const { path, comparison, stream, taps } = versus;
@@ -87,15 +97,7 @@ export function versusText(versus: Versus, wantsTaps: boolean): string {
   const curve = stream.filter(({ tap }) => isResidualStream(tap));
   const [own, theirs] = [curve.map(({ rms }) => rms), curve.map(({ reference }) => reference)];
   const scale = scaleOf([...own, ...theirs]);
-  const columns = [
-    { title: "tap", align: "left" as const },
-    ...["RMS", "reference", "ratio"].map((title) => ({ title })),
-  ];
-  const rows = (wantsTaps ? taps : stream).map(({ tap, rms, reference, ratio }) => [
-    tap,
-    ...(rms === null || reference === null ? [figure(rms), figure(reference)] : apart(rms, reference)),
-    ratio === null ? "" : nearOne(ratio),
-  ]);
+  const { columns, rows } = versusTable(wantsTaps ? taps : stream);
   return [
     `${isMatch ? colors.green(colors.bold("match")) : colors.red(colors.bold("divergent"))}: ${versusSentence(versus)}`,
     ...comparison.warnings.map((warning) => colors.yellow(`note: ${warning}`)),

@@ -11,7 +11,7 @@ import { type Versus, versusJson, versusSchema, versusText } from "./inspect-vs.
 import { hashText, tapTable, type WeightFacts, weightsJson, weightsSchema, weightsText } from "./inspect-weights.ts";
 import { figure, short, visible } from "./numbers.ts";
 import { scaleOf, sparkline } from "./sparkline.ts";
-import { table } from "./table.ts";
+import { type TableData, table } from "./table.ts";
 
 export interface InspectFacts {
   readonly path: string;
@@ -126,16 +126,21 @@ function header({ path, manifest, partial, records, steps, step }: InspectFacts)
 
 function growth({ growth: rows }: InspectFacts): string {
   if (rows.length === 0) return "The residual stream was not recorded; --tap '*' shows what was.\n";
-  const columns = [
-    { title: "tap", align: "left" as const },
-    ...["RMS", "max |x|", "mean", "growth", "increment", "drift", "NaN/Inf"].map((title) => ({ title })),
-  ];
   const rms = rows.filter(({ tap }) => isResidualStream(tap)).map((row) => row.rms);
   const flips = rows.filter((row) => row.flips).length;
   const curve = `RMS from ${rows[0]?.tap} on: ${sparkline(rms)}${scaleOf(rms).isLog ? " (by its logarithm)" : ""}; the mean changes its sign ${flips === 1 ? "once" : `${flips} times`} (+-)\n\n`;
-  return `${rms.length < 3 ? "" : curve}${table(
-    columns,
-    rows.map((row) => [
+  const { columns, rows: cells } = growthTable(rows);
+  return `${rms.length < 3 ? "" : curve}${table(columns, cells)}`;
+}
+
+/** The residual stream, layer by layer. */
+export function growthTable(rows: readonly GrowthRow[]): TableData {
+  return {
+    columns: [
+      { title: "tap", align: "left" },
+      ...["RMS", "max |x|", "mean", "growth", "increment", "drift", "NaN/Inf"].map((title) => ({ title })),
+    ],
+    rows: rows.map((row) => [
       row.tap,
       figure(row.rms),
       figure(row.maxAbs),
@@ -145,5 +150,5 @@ function growth({ growth: rows }: InspectFacts): string {
       `${row.flips ? "+- " : ""}${short(row.drift)}`,
       row.nonFinite === 0 ? "0" : colors.red(String(row.nonFinite)),
     ]),
-  )}`;
+  };
 }

@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { Lens, LensRow } from "../compare/lens.ts";
 import { colors } from "./colors.ts";
 import { figure, short, visible } from "./numbers.ts";
-import { type Column, table } from "./table.ts";
+import { type Column, type TableData, table } from "./table.ts";
 
 /** A run under the lens. */
 export interface LensRun {
@@ -90,8 +90,8 @@ export function lensSentence({ runs: [first, ...others] }: LensFacts): string {
   return [here ?? "no collapse: after every layer some tokens stand out", ...beside].join("; ");
 }
 
-export function lensText(facts: LensFacts): string {
-  const { model, tokens, runs, piece } = facts;
+/** Every layer's likeliest tokens and the shape of its logits, beside other runs. */
+export function lensTable({ runs, piece }: LensFacts): TableData {
   const [first, ...others] = runs;
   const word = (id: number | undefined) => (id === undefined ? "?" : `"${visible(piece(id))}"`);
   const columns: readonly Column[] = [
@@ -111,6 +111,13 @@ export function lensText(facts: LensFacts): string {
     }),
     row.nonFinite > 0 ? colors.red(`${row.nonFinite} NaN/Inf`) : row.isFlat ? colors.red("flat") : "",
   ]);
+  return { columns, rows };
+}
+
+export function lensText(facts: LensFacts): string {
+  const { model, tokens, runs } = facts;
+  const [first] = runs;
+  const { columns, rows } = lensTable(facts);
   const verdict = lensSentence(facts);
   const line = first.lens.collapse === null ? verdict : colors.red(colors.bold(verdict));
   return `${line}\n${model}, the last of ${tokens.length} tokens\n\n${table(columns, rows)}`;

@@ -6,7 +6,7 @@ import { faultSentence } from "./audit-facts.ts";
 import { colors } from "./colors.ts";
 import { diagnosisJson, diagnosisSchema } from "./diagnosis.ts";
 import { short } from "./numbers.ts";
-import { type Column, table } from "./table.ts";
+import { type Column, type TableData, table } from "./table.ts";
 import { weightCheckJson, weightCheckSchema, weightCheckText } from "./weight-check.ts";
 
 const figure = z.number().nullable();
@@ -186,8 +186,11 @@ function typeRow(model: QuantisedModel): string[] {
   ];
 }
 
+/** The types side by side: size, what their weights do to the logits, what the engine adds, how well the text is predicted. */
+export const typesTable = (facts: QuantFacts): TableData => ({ columns: TYPE_COLUMNS, rows: all(facts).map(typeRow) });
+
 /** Taps of all layers under one name: the largest of each part. */
-function kindTable(models: readonly QuantisedModel[]): string {
+export function kindsTable({ models }: QuantFacts): TableData {
   const kinds = [...new Set(models[0]?.ops.map(({ tap }) => nameInLayer(tap)) ?? [])];
   const largest = ({ ops }: QuantisedModel, kind: string, part: "weights" | "engine") =>
     ops
@@ -203,7 +206,7 @@ function kindTable(models: readonly QuantisedModel[]): string {
     ...models.map((model) => short(largest(model, kind, "weights"))),
     short(models.map((model) => largest(model, kind, "engine")).reduce((a, b) => (isWorse(b, a) ? b : a))),
   ]);
-  return table(columns, rows);
+  return { columns, rows };
 }
 
 function fallenLine({ name, fallen }: QuantisedModel): string[] {
@@ -226,6 +229,7 @@ export function quantText(facts: QuantFacts): string {
   const verdict = quantVerdict(facts);
   const mark = verdict === "match" ? colors.green(colors.bold(verdict)) : colors.red(colors.bold(verdict));
   const guilty = all(facts).filter(isEngine);
+  const kinds = kindsTable(facts);
   return [
     `${mark}: ${quantSentence(facts)}`,
     `${base.file}: every op of ${tokens.length} tokens, predictions of ${textTokens - 1}`,
@@ -236,9 +240,9 @@ export function quantText(facts: QuantFacts): string {
       notPlanted.map((reason) => colors.yellow(`note: ${name}: ${reason}`)),
     ),
     "",
-    table(TYPE_COLUMNS, all(facts).map(typeRow)),
+    table(TYPE_COLUMNS, typesTable(facts).rows),
     "relL2 that the decoded weights alone explain, and what the engine added",
-    kindTable(models),
+    table(kinds.columns, kinds.rows),
     ...models.flatMap(fallenLine),
     ...all(facts).map(({ name, weights, weightsLeftOut }) =>
       weights === null

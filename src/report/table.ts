@@ -18,6 +18,12 @@ export interface Column {
   readonly spare?: number;
 }
 
+/** A table before it is drawn: in a terminal, or in a report. Cells may hold colours. */
+export interface TableData {
+  readonly columns: readonly Column[];
+  readonly rows: readonly (readonly string[])[];
+}
+
 /** A table without the columns that a terminal of `width` characters has no room for, and a line that names these. */
 export function fitted(columns: readonly Column[], rows: readonly (readonly string[])[], width: number): string {
   const widths = columns.map(({ title }, i) =>

@@ -76,7 +76,13 @@ function reportWith(word: string, changes: Partial<Report> = {}): Report {
     details: [],
     tokens: { expected: [token], actual: [token], prompt: 1, firstDifference: 0 },
     logits: [{ position: 0, after: word, kl: 0.1, expected: [choice], actual: [choice] }],
-    determinism: null,
+    sections: [
+      {
+        ...{ id: "more", title: word, intro: word, lines: [word] },
+        tables: [{ caption: word, columns: [{ title: word, isNumber: false }], rows: [[word]] }],
+        curves: [],
+      },
+    ],
     ...changes,
   } satisfies Report);
 }

@@ -16,7 +16,7 @@ export function lensReport(facts: LensFacts, made: Made): Report {
     ...made,
     verdict: first.lens.collapse === null ? "match" : "divergent",
     finding: first.lens.collapse === null ? "no collapse" : "collapse",
-    sentence: lensSentence(facts),
+    sentence: lensSentence(facts).replace(/^no collapse: /, ""),
     facts: [
       ["model", model],
       ["run", first.name],

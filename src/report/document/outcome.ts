@@ -1,7 +1,13 @@
 /** What became of a tap in all its steps, in one word: the worst first. */
-import type { ReportOp } from "./schema.ts";
+import type { Report, ReportOp } from "./schema.ts";
 
 export type Outcome = "own-fault" | "non-finite" | "origin" | "differs" | "other-context" | "alike" | "not-compared";
+
+/** What runs are called that are no pair: `deterministic`, `collapse`; else the verdict. */
+export const badgeOf = ({ verdict, finding }: Pick<Report, "verdict" | "finding">): string =>
+  verdict === null || OWN_WORDS.has(finding) ? finding : verdict;
+
+const OWN_WORDS: ReadonlySet<string> = new Set(["deterministic", "unstable", "collapse", "no collapse"]);
 
 /** Of one op. Where an audit found it right by itself, that it is the first beyond its budget accuses nobody. */
 function outcomeOfOne({ own, verdict, isOrigin }: ReportOp): Outcome {

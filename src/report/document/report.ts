@@ -1,8 +1,8 @@
 /** A judgement as one document: all words and figures of a report, none of its formats. */
 import { type ChoicesAt, choicesOf, detailsOf } from "../../compare/details.ts";
 import { blindSpotPhrases } from "../blind-spots.ts";
-import type { DeterminismFacts } from "../determinism.ts";
 import { detailOf } from "./detail.ts";
+import { determinismSection } from "./determinism.ts";
 import { factsOf } from "./facts.ts";
 import { findingsOf } from "./findings.ts";
 import { headlineOf } from "./headline.ts";
@@ -43,7 +43,7 @@ export async function reportOf(sources: ReportSources): Promise<Report> {
     details: details.map((each) => ({ ...index(each), ...detailOf(each, actual) })),
     tokens: tokensOf(sources),
     logits: choices.map((each) => choiceOf(each, sources)),
-    determinism: sources.determinism === null ? null : determinismOf(sources.determinism),
+    sections: sources.determinism === null ? [] : [determinismSection(sources.determinism)],
   } satisfies Report);
 }
 
@@ -73,14 +73,4 @@ function choiceOf({ position, kl, expected, actual }: ChoicesAt, sources: Report
     }));
   const after = worded(comparison?.tokens.actualPieces[position] ?? "");
   return { position, kl: figure(kl), after, expected: chosen(expected), actual: chosen(actual) };
-}
-
-function determinismOf({ judgement }: DeterminismFacts): NonNullable<Report["determinism"]> {
-  return {
-    verdict: judgement.verdict,
-    checks: judgement.checks.map(({ name, result, ops, first }) => [
-      name,
-      first === null ? `${result}, ${ops} hashes` : `${result}: first at ${first.tap}, step ${first.step}`,
-    ]),
-  };
 }

@@ -94,11 +94,36 @@ const finding = z.object({
 });
 export type ReportFinding = z.infer<typeof finding>;
 
+/** A part of a report that has no place of its own above: tables as the terminal has them, curves, lines. */
+const section = z.object({
+  id: z.string(),
+  title: z.string(),
+  intro: z.string(),
+  lines: z.array(z.string()),
+  tables: z.array(
+    z.object({
+      caption: z.string(),
+      columns: z.array(z.object({ title: z.string(), isNumber: z.boolean() })),
+      rows: z.array(z.array(z.string())),
+    }),
+  ),
+  curves: z.array(
+    z.object({
+      label: z.string(),
+      x: z.string(),
+      y: z.string(),
+      points: z.array(z.object({ x: z.number(), y: figure, series: z.string(), name: z.string() })),
+    }),
+  ),
+});
+export type ReportSection = z.infer<typeof section>;
+
 const choice = z.object({ id: count, piece: z.string(), logit: figure, probability: figure });
 
 export const reportSchema = z.object({
   schema: z.literal("faultline.report/1"),
-  verdict: z.enum(["match", "divergent"]),
+  /** Null where nothing was held against anything. */
+  verdict: z.enum(["match", "divergent"]).nullable(),
   finding: z.string(),
   sentence: z.string(),
   /** The figures behind the sentence. */
@@ -134,6 +159,6 @@ export const reportSchema = z.object({
       actual: z.array(choice),
     }),
   ),
-  determinism: z.object({ verdict: z.string(), checks: z.array(z.tuple([z.string(), z.string()])) }).nullable(),
+  sections: z.array(section),
 });
 export type Report = z.infer<typeof reportSchema>;

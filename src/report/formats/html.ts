@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { packageRoot } from "../../model/package-root.ts";
 import { InputError } from "../../trace/errors.ts";
+import { badgeOf } from "../document/outcome.ts";
 import type { Report } from "../document/schema.ts";
 
 /** Made by `npm run build` (scripts/build-page.mjs) from src/page. */
@@ -37,7 +38,7 @@ export function reportHtml(report: Report): string {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="${policy}">
 <meta name="generator" content="faultline ${escaped(report.version)}">
-<title>${escaped(`${report.verdict}: ${report.sentence}`.slice(0, 200))}</title>
+<title>${escaped(`${badgeOf(report)}: ${report.sentence}`.slice(0, 200))}</title>
 <style>${style}</style>
 </head>
 <body>
@@ -52,13 +53,13 @@ ${header(report)}
 `;
 }
 
-function header({ verdict, sentence, proof, facts, warnings, blindSpots }: Report): string {
+function header({ verdict, finding, sentence, proof, facts, warnings, blindSpots }: Report): string {
   const list = (title: string, lines: readonly string[]) =>
     lines.length === 0
       ? ""
       : `<details><summary>${escaped(title)}</summary><ul>${lines.map((line) => `<li>${escaped(line)}</li>`).join("")}</ul></details>`;
   return `<header>
-<p class="verdict ${verdict}">${verdict}</p>
+<p class="verdict ${verdict ?? ""}">${escaped(badgeOf({ verdict, finding }))}</p>
 <h1>${escaped(sentence)}</h1>
 ${proof === null ? "" : `<p class="proof">${escaped(proof)}</p>`}
 <dl class="facts">${facts.map(([label, value]) => `<dt>${escaped(label)}</dt><dd>${escaped(value)}</dd>`).join("")}</dl>

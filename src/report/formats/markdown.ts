@@ -1,18 +1,19 @@
 /** A report as Markdown that fits an issue or a pull request: the verdict first, what can be folded folded, never above 60 KB. */
 
-import { outcomeOf } from "../document/outcome.ts";
-import type { Figure, Report, ReportFinding, ReportOp } from "../document/schema.ts";
+import { badgeOf, outcomeOf } from "../document/outcome.ts";
+import type { Figure, Report, ReportFinding, ReportOp, ReportSection } from "../document/schema.ts";
 
 /** GitHub takes 65,536 characters in a comment. */
 export const MOST_BYTES = 60_000;
 /** Rows and texts that are shown of what may be long. */
-const [TOKENS, ROWS, CHARACTERS] = [120, 12, 400];
+const [TOKENS, ROWS, MOST_ROWS, CHARACTERS] = [120, 12, 40, 400];
 
 /** The whole report. Parts that would take it above MOST_BYTES are left out, and named. */
 export function reportMarkdown(report: Report): string {
   const parts: readonly (readonly [name: string, text: string])[] = [
     ["findings", report.findings.map((finding) => findingText(finding, report)).join("\n")],
     ["map", folded("Where it differs", mapText(report))],
+    ...report.sections.map((each) => [each.title, sectionText(each)] as const),
     ["next tokens", folded("What comes next", logitsText(report))],
     ["tokens", folded("Tokens", tokensText(report))],
     [
@@ -35,10 +36,11 @@ export function reportMarkdown(report: Report): string {
   return `${text}${note}\n<sub>faultline ${plain(report.version)}, ${plain(report.created)}</sub>\n`;
 }
 
-function headText({ verdict, sentence, proof, facts }: Report): string {
+function headText({ verdict, finding, sentence, proof, facts }: Report): string {
+  const mark = verdict === null ? "" : verdict === "match" ? "✅ " : "❌ ";
   const rows = facts.map(([label, value]) => `| ${plain(label)} | ${plain(value)} |`);
   return [
-    `### ${verdict === "match" ? "✅ match" : "❌ divergent"}: ${plain(sentence)}`,
+    `### ${mark}${plain(badgeOf({ verdict, finding }))}: ${plain(sentence)}`,
     "",
     ...(proof === null ? [] : [plain(proof), ""]),
     "| | |\n|---|---|",
@@ -64,8 +66,27 @@ function findingText({ sentence, proof, lines, candidates, side }: ReportFinding
   return isAlone ? `${body}\n` : folded(title, body);
 }
 
+/** Tables of a part, the first rows of each. */
+function sectionText({ title, intro, lines, tables }: ReportSection): string {
+  const parts = tables.map(({ caption, columns, rows }) => {
+    const line = (cells: readonly string[]) => `| ${cells.map(plain).join(" | ")} |`;
+    const more = rows.length > MOST_ROWS ? `\nand ${rows.length - MOST_ROWS} rows more\n` : "";
+    const ruler = `|${columns.map(({ isNumber }) => (isNumber ? "--:|" : "---|")).join("")}`;
+    return [
+      plain(caption),
+      "",
+      line(columns.map((column) => column.title)),
+      ruler,
+      ...rows.slice(0, MOST_ROWS).map(line),
+      more,
+    ].join("\n");
+  });
+  return folded(title, [plain(intro), "", bullets(lines), ...parts, ""].join("\n"));
+}
+
 /** Layers by ops, one sign each. */
 function mapText({ taps, columns, ops }: Report): string {
+  if (ops.length === 0) return "";
   const worst = new Map<number, ReportOp[]>();
   for (const op of ops) worst.set(op.tap, [...(worst.get(op.tap) ?? []), op]);
   const layers = [...new Set(taps.map(({ layer }) => layer).filter((layer) => layer !== null))].sort((a, b) => a - b);
@@ -119,6 +140,7 @@ function tokensText({ tokens }: Report): string {
       .map(({ id, piece }) => `${id} ${code(piece)}`)
       .join(", ")}${side.length > TOKENS ? `, and ${side.length - TOKENS} more` : ""}`;
   const { expected, actual, firstDifference } = tokens;
+  if (actual.length === 0) return "";
   if (expected === null || firstDifference === null) return `${line(actual)}\n`;
   return `They differ from position ${firstDifference} on.\n\nreference: ${line(expected)}\n\njudged: ${line(actual)}\n`;
 }
