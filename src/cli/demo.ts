@@ -11,6 +11,8 @@ import { type Model, openModel } from "../model/model.ts";
 import { packageRoot } from "../model/package-root.ts";
 import { plain } from "../report/colors.ts";
 import { type DemoRun, demoHead, demoJson, demoRunText, demoTail, isAsPlanted } from "../report/demo.ts";
+import { reportOf } from "../report/document/report.ts";
+import { reportHtml } from "../report/formats/html.ts";
 import { Trace } from "../trace/reader.ts";
 import { EMBEDDED_MODEL } from "./embedded.ts";
 import { madeFolder } from "./folders.ts";
@@ -75,7 +77,8 @@ async function demoRun(
   const { tokenizer, prompt } = readPrompt(model, { prompt: expected.manifest.prompt ?? "" }, steps);
   const engine = { device: options.device, dtype: "f32" as const, kvCache: true };
   const faults = fault === null ? [] : parseFaults([fault], model, engine);
-  const output = join(options.output, `${index}-${fault ?? "clean"}.arrow`);
+  const name = join(options.output, `${index}-${fault ?? "clean"}`);
+  const output = `${name}.arrow`;
   const quiet = options.quiet ?? false;
   const run = {
     model,
@@ -95,6 +98,10 @@ async function demoRun(
   try {
     const comparison = await compareTraces(expected, actual);
     const audit = await diagnoseAudit(model, actual, await auditTrace(model, actual));
+    const alone = { auditLeftOut: null, referenceAudit: null, diagnoses: [], blindSpots: [], determinism: null };
+    const created = new Date().toISOString();
+    const sources = { ...alone, comparison, audit, expected, actual, piece: tokenizer.piece, version, created };
+    writeFileSync(`${name}.html`, reportHtml(await reportOf(sources)));
     const what = faults[0]?.kind.what ?? null;
     return {
       fault,

@@ -39,7 +39,8 @@ export const MEASURES: Readonly<Record<"budget" | "error" | "own", Measure>> = {
     label: "share of what is allowed",
     intro:
       "how far it is from the reference, as a share of what rounding allows. Below a first difference allowances follow what was measured above",
-    of: ({ share }) => share,
+    // After other tokens nothing is judged by a budget.
+    of: ({ share, verdict }) => (verdict === "other-context" ? null : share),
     levels: shares("what is allowed"),
   },
   error: {

@@ -179,6 +179,7 @@ function legend({ levels }: Measure): HTMLElement {
     ["\u25cf", "first to differ"],
     ["!", "differs"],
     ["N", "NaN or Inf"],
+    ["~", "after other tokens, not judged"],
   ] as const;
   return h(
     "ul",

@@ -63,7 +63,10 @@ function verdictOf(op: ReportOp): HTMLElement {
     lines.push(["beside the reference", `${text}: relL2 ${shown(op.measured)}, allowed ${shown(op.allowed)}${by}`]);
   }
   if (own !== null) {
-    const figures = `${own.verdict}: relL2 ${shown(own.relL2)}, ${shown(own.ofWorst)} of the rigorous bound`;
+    const figures =
+      own.notFinite > 0
+        ? `${own.verdict}: ${own.notFinite} elements are not finite without a reason`
+        : `${own.verdict}: relL2 ${shown(own.relL2)}, ${shown(own.ofWorst)} of the rigorous bound`;
     lines.push(["by itself", own.reason ?? figures]);
   }
   if (parts !== null) {
@@ -94,7 +97,7 @@ function statisticsOf({ expected, actual }: ReportOp, sides: Report["sides"]): H
   ];
   return [
     dataTable(
-      "Statistics of both sides",
+      expected === null ? "Statistics" : "Statistics of both sides",
       ["side", ...STATISTICS.map(([label]) => label)],
       rows,
       STATISTICS.map((_, i) => i + 1),

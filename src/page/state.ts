@@ -19,7 +19,19 @@ export class State {
     this.report = report;
     for (const op of report.ops) this.#ops.set(key(op), op);
     for (const detail of report.details) this.#details.set(key(detail), detail);
-    this.#chosen = report.findings[0] ?? report.ops.find((op) => op.step === 0) ?? { step: 0, tap: 0 };
+    this.#chosen = report.findings[0] ?? this.#foremost() ?? { step: 0, tap: 0 };
+  }
+
+  /** Where nothing is accused: the op that used most of what it is allowed, or else of its bound. */
+  #foremost(): Chosen | undefined {
+    const size = ({ share, verdict, own }: ReportOp) => {
+      const value = verdict === "other-context" ? null : (share ?? own?.ofWorst ?? null);
+      return typeof value === "string" ? Number.POSITIVE_INFINITY : (value ?? -1);
+    };
+    return this.report.ops.reduce<ReportOp | undefined>(
+      (most, op) => (most === undefined || size(op) > size(most) ? op : most),
+      undefined,
+    );
   }
 
   get chosen(): Chosen {

@@ -33,12 +33,10 @@ function findingElement(state: State, finding: ReportFinding, isOpen: boolean): 
   );
 }
 
-/** Residuals with bars: length by the power of ten, from the nearest to the farthest. */
+/** Residuals with bars, by powers of ten: none at 1e-9, a whole one at 1 and above. */
 function candidatesTable({ candidates, tolerance }: ReportFinding): HTMLElement {
-  const sizes = candidates.map(({ residual }) => Math.log10(Math.max(1e-9, numeric(residual)))).filter(Number.isFinite);
-  const [least, most] = [Math.min(...sizes) - 0.5, Math.max(...sizes)];
   const bar = (residual: number) => {
-    const share = Number.isNaN(residual) ? 1 : (Math.log10(Math.max(1e-9, residual)) - least) / (most - least || 1);
+    const share = Number.isNaN(residual) ? 1 : 1 + Math.log10(Math.max(1e-9, residual)) / 9;
     return h("span", {
       class: "meter",
       style: `--share: ${Math.max(0.02, Math.min(1, share)).toFixed(3)}`,

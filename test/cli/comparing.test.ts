@@ -122,7 +122,8 @@ describe("bisect", () => {
     expect(stdout).toMatch(
       /^divergent: blk\.1\.attn_scores is wrong by itself in steps 1 to 2: .*kv\.newest-duplicated/,
     );
-    expect(readdirSync(out).sort()).toEqual(["actual.arrow", "bisect.json", "expected.arrow", "report.txt"]);
+    const left = ["actual.arrow", "bisect.json", "expected.arrow", "report.html", "report.txt"];
+    expect(readdirSync(out).sort()).toEqual(left);
     const document = bisectionSchema.parse(JSON.parse(readFileSync(join(out, "bisect.json"), "utf8")));
     expect(document).toMatchObject({
       verdict: "divergent",

@@ -62,7 +62,7 @@ function reportWith(word: string, changes: Partial<Report> = {}): Report {
       op(0, {
         verdict: "numeric",
         share: "Inf",
-        own: { verdict: "proved", relL2: 1, ofLikely: 9, ofWorst: 9, reason: null },
+        own: { verdict: "proved", relL2: 1, ofLikely: 9, ofWorst: 9, notFinite: 0, reason: null },
       }),
       op(1, { verdict: "numeric", share: 40 }),
       op(2, {}),

@@ -24,7 +24,7 @@ export function headlineOf(sources: ReportSources, [first]: readonly Finding[]):
 function rest({ audit, comparison }: ReportSources): string {
   const others = (audit?.faults.length ?? 1) - 1;
   if (others > 0) return others === 1 ? "1 more op is wrong by itself" : `${others} more ops are wrong by themselves`;
-  return comparison === null ? "no other op is" : "what differs after it inherits that";
+  return comparison === null ? "no other op is wrong by itself" : "what differs after it inherits that";
 }
 
 function matched({ comparison, audit }: ReportSources): string {

@@ -75,12 +75,14 @@ export function opsOf({
 function ownOf(op: AuditedOp | undefined): Pick<ReportOp, "own" | "parts"> {
   if (op === undefined) return { own: null, parts: null };
   const { own, parts, reason } = op;
+  const notFinite = own?.nonFinite.unexplained ?? 0;
   return {
     own: {
       verdict: verdictOf(op),
       relL2: figure(own?.relL2 ?? null),
       ofLikely: figure(own?.likelyShare ?? null),
-      ofWorst: figure(own?.worstShare ?? null),
+      ofWorst: notFinite > 0 ? "Inf" : figure(own?.worstShare ?? null),
+      notFinite,
       reason: reason === null ? null : worded(reason),
     },
     parts:

@@ -39,7 +39,16 @@ const op = z.object({
   actual: statistics.nullable(),
   /** Of the audit: the op alone, recomputed from its own inputs. */
   own: z
-    .object({ verdict: z.string(), relL2: figure, ofLikely: figure, ofWorst: figure, reason: z.string().nullable() })
+    .object({
+      verdict: z.string(),
+      relL2: figure,
+      ofLikely: figure,
+      /** Inf where elements are not finite without a reason. */
+      ofWorst: figure,
+      /** Elements that are not finite without a reason; the figures are of the others. */
+      notFinite: count,
+      reason: z.string().nullable(),
+    })
     .nullable(),
   /** Error through the inputs, of the op itself, and what took one another back. */
   parts: z.object({ total: figure, inherited: figure, added: figure, cancelled: figure }).nullable(),
