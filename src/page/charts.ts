@@ -144,7 +144,8 @@ export function histogram(
     ...{ width, height: 200, marginLeft: 60 },
     style: { background: "transparent" },
     x: { label: "difference / RMS of the expected, as a power of ten" },
-    y: { label: "elements", grid: true },
+    // From 0 to at least 1: bars of no elements would fill a scale without extent.
+    y: { label: "elements", grid: true, domain: [0, Math.max(1, ...bins.map(({ count }) => count))] },
     color: {
       legend: true,
       domain: ["below the expected", "above the expected"],
