@@ -5,13 +5,15 @@ import { InputError } from "../trace/errors.ts";
 
 /** Throws InputError, naming the option, where a file cannot be written. It is not made yet. */
 export function checkWritable(flag: string, path: string): void {
-  const there = statSync(path, { throwIfNoEntry: false });
-  if (there?.isDirectory()) throw new InputError(`${flag} ${path}: is a folder; give a file`);
+  let isFolder = false;
   try {
+    const there = statSync(path, { throwIfNoEntry: false });
+    isFolder = there?.isDirectory() ?? false;
     accessSync(there === undefined ? dirname(path) : path, constants.W_OK);
   } catch (error) {
     throw unwritable(flag, path, error);
   }
+  if (isFolder) throw new InputError(`${flag} ${path}: is a folder; give a file`);
 }
 
 /** Writes a file, or adds to it as a job's page ($GITHUB_STEP_SUMMARY) takes it. Throws InputError where it cannot be written. */

@@ -191,6 +191,7 @@ describe("the command", () => {
       [run(folders), /folders\/rope\.wgsl: cannot be read \(EISDIR.*give a kernel in WGSL/],
       [summary(folders), /--summary .*folders: is a folder; give a file/],
       [summary(join(folder, "none", "page.md")), /none\/page\.md: cannot be written: ENOENT.*give another file/],
+      [summary("README.md/page.md"), /README\.md\/page\.md: cannot be written: ENOTDIR.*give another file/],
       [run(empty), /empty: has none of weight_blocks\.wgsl, .*give a folder of kernels/],
       [run(join(folder, "absent")), /absent: no such folder; give a folder of kernels/],
       [run(damaged), /damaged\/rope\.wgsl:\d+: /],
