@@ -55,7 +55,7 @@ export function addAudit(program: Command, version: string): void {
       "\nExit status: 0 no op is at fault, 1 one is, 2 could not audit.\n\nExample:\n  faultline audit mine.arrow --model model.gguf",
     )
     .action(async (path: string, options: Options) => {
-      checkReportFiles(options);
+      checkReportFiles(options, [path, options.model, options.against]);
       const open: Trace[] = [];
       const openTrace = async (name: string) => {
         const trace = await Trace.open(name);

@@ -75,7 +75,9 @@ export function addBisect(program: Command, version: string): void {
       '\nExit status: 0 match, 1 divergent, 2 could not do it.\n\nExample:\n  faultline bisect model.gguf --against llamacpp --exact -p "Once upon a time"',
     )
     .action(async (path: string, options: Options) => {
-      checkReportFiles(options);
+      const { output: folder, against, actual, envelope } = options;
+      const own = ["actual.arrow", "expected.arrow", "envelope.arrow", "bisect.json", "report.html", "report.txt"];
+      checkReportFiles(options, [path, against, actual, envelope, ...own.map((name) => join(folder, name))]);
       const model = await openModel(path, options.layers === undefined ? {} : { layers: options.layers });
       try {
         const { bisection, determinism, suggest, report } = await bisect(model, options, version);

@@ -34,7 +34,7 @@ export function addCompare(program: Command, version: string): void {
       "\nExit status: 0 match, 1 divergent, 2 could not compare.\n\nExample:\n  faultline compare reference.arrow mine.arrow",
     )
     .action(async (expectedPath: string, actualPath: string, options: Options) => {
-      checkReportFiles(options);
+      checkReportFiles(options, [expectedPath, actualPath, options.envelope, options.model]);
       const open: Trace[] = [];
       const openTrace = async (path: string) => {
         const trace = await Trace.open(path);

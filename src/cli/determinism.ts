@@ -38,7 +38,7 @@ export function addDeterminism(program: Command, version: string): void {
       '\nExit status: 0 deterministic, 1 unstable, 2 could not do it.\n\nExample:\n  faultline determinism model.gguf -p "Once upon a time"\n  faultline determinism model.gguf -p "Once upon a time" --fault memory.race@blk.1.attn_out',
     )
     .action(async (path: string, options: Options) => {
-      checkReportFiles(options);
+      checkReportFiles(options, [path]);
       const model = await openModel(path, options.layers === undefined ? {} : { layers: options.layers });
       try {
         const { steps, runs, quick, quiet } = options;

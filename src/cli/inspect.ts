@@ -46,7 +46,7 @@ export function addInspect(program: Command, version: string): void {
       "\nExit status: 1 where --vs departs, or a weight that the trace recorded is not --model's; else 0. Weights are recorded by: faultline trace ... --taps '*,weight:*'\n\nExamples:\n  faultline inspect trace.arrow --tap 'blk.0.*,logits'\n  faultline inspect trace.arrow --model model.gguf --layers 0,21\n  faultline inspect trace.arrow --vs reference.arrow --layers 0,21",
     )
     .action(async (path: string, options: Options) => {
-      checkReportFiles(options);
+      checkReportFiles(options, [path, options.vs, options.envelope, options.model]);
       const { vs, envelope } = options;
       if (envelope !== undefined && vs === undefined) {
         throw new InputError(`--envelope ${envelope}: widens what --vs allows; name the reference too`);

@@ -72,7 +72,7 @@ export function addKv(program: Command, version: string): void {
       '\nExit status: 0 alike, 1 divergent, 2 could not do it.\n\nExamples:\n  faultline kv model.gguf -p "Once upon a time"\n  faultline kv model.gguf --prefill whole.arrow --stepped steps.arrow',
     )
     .action(async (path: string, options: Options) => {
-      checkReportFiles(options);
+      checkReportFiles(options, [path, options.prefill, options.stepped, options.afterReset]);
       const model = await openModel(path, options.layers === undefined ? {} : { layers: options.layers });
       const { output } = options;
       const own = async (folder: string) =>

@@ -49,7 +49,7 @@ export function addLens(program: Command, version: string): void {
       '\nExamples:\n  faultline lens model.gguf -p "Once upon a time" --vs f16,oracle\n  faultline lens model.gguf -p "Once upon a time" --layers 0-2\n  faultline lens model.gguf --tokens 1,9038 --vs mine.arrow',
     )
     .action(async (path: string, options: Options) => {
-      checkReportFiles(options);
+      checkReportFiles(options, [path, ...(options.vs ?? [])]);
       const model = await openModel(path, options.layers === undefined ? {} : { layers: options.layers });
       try {
         const facts = await lensFacts(model, options);

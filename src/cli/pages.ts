@@ -1,10 +1,11 @@
 /** Files that reports go to: refused before minutes of work where they cannot be written, and made only when there is something to write. */
-import { accessSync, appendFileSync, constants, statSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { accessSync, appendFileSync, constants, realpathSync, statSync, writeFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { InputError } from "../trace/errors.ts";
 
 /** Throws InputError, naming the option, where a file cannot be written. It is not made yet. */
 export function checkWritable(flag: string, path: string): void {
+  if (path === "" || path.endsWith("/")) throw new InputError(`${flag} '${path}': names no file; give one`);
   let isFolder = false;
   try {
     const there = statSync(path, { throwIfNoEntry: false });
@@ -14,6 +15,36 @@ export function checkWritable(flag: string, path: string): void {
     throw unwritable(flag, path, error);
   }
   if (isFolder) throw new InputError(`${flag} ${path}: is a folder; give a file`);
+}
+
+/** A file to be written, and the option that names it. */
+export interface NamedFile {
+  readonly flag: string;
+  readonly path: string;
+}
+
+/** Throws InputError where two options name one file, or one names a file that is read: it would be lost. */
+export function checkApart(files: readonly NamedFile[], read: readonly string[]): void {
+  const taken = new Map(read.map((path) => [placeOf(path), `is read by this command, and would be lost`]));
+  for (const { flag, path } of files) {
+    const place = placeOf(path);
+    const why = taken.get(place);
+    if (why !== undefined) throw new InputError(`${flag} ${path}: ${why}; give another file`);
+    taken.set(place, `is what ${flag} writes too`);
+  }
+}
+
+/** Where a file is, or will be, whatever way leads there. */
+function placeOf(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    try {
+      return join(realpathSync(dirname(path)), basename(path));
+    } catch {
+      return path;
+    }
+  }
 }
 
 /** Writes a file, or adds to it as a job's page ($GITHUB_STEP_SUMMARY) takes it. Throws InputError where it cannot be written. */

@@ -67,7 +67,7 @@ export function addQuant(program: Command, version: string): void {
       '\nExit status: 0 the engine adds no more than rounding, 1 divergent, 2 could not do it.\n\nExamples:\n  faultline quant model-f16.gguf --types q4_0,q4_k_m,q6_k,q8_0 -p "Once upon a time there was a small town"\n  faultline quant model-f16.gguf model-q4.gguf --text story.txt',
     )
     .action(async (path: string, others: readonly string[], options: Options) => {
-      checkReportFiles(options);
+      checkReportFiles(options, [path, ...others, options.text]);
       const { output } = options;
       const made = (folder: string) => quantFacts(path, others, options, folder, version);
       const facts = await (output === undefined ? inTemporaryFolder("quant", made) : made(output));

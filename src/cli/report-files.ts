@@ -5,7 +5,7 @@ import { reportHtml } from "../report/formats/html.ts";
 import { reportJunit } from "../report/formats/junit.ts";
 import { reportMarkdown } from "../report/formats/markdown.ts";
 import { modelExplorerJson } from "../report/formats/model-explorer.ts";
-import { checkWritable, writePage } from "./pages.ts";
+import { checkApart, checkWritable, writePage } from "./pages.ts";
 
 interface Format {
   readonly flag: string;
@@ -15,7 +15,7 @@ interface Format {
   readonly isAdded?: boolean;
 }
 
-const FORMATS = {
+const FORMATS: Readonly<Record<"html" | "md" | "junit" | "modelExplorer" | "summary", Format>> = {
   html: { flag: "--html", what: "a report page: one file, opens from disk", of: reportHtml },
   md: { flag: "--md", what: "a report in Markdown for an issue, below 60 KB", of: reportMarkdown },
   junit: { flag: "--junit", what: "a test case a tap, in JUnit's XML", of: reportJunit },
@@ -26,14 +26,14 @@ const FORMATS = {
     of: reportMarkdown,
     isAdded: true,
   },
-} as const satisfies Readonly<Record<string, Format>>;
+};
 
 export type ReportOptions = { readonly [K in keyof typeof FORMATS]?: string };
 
 const wanted = (options: ReportOptions) =>
   (Object.keys(FORMATS) as (keyof typeof FORMATS)[]).flatMap((name) => {
     const path = options[name];
-    return path === undefined ? [] : [{ format: FORMATS[name] as Format, path }];
+    return path === undefined ? [] : [{ format: FORMATS[name], path }];
   });
 
 /** For commands that judge ops. */
@@ -48,9 +48,17 @@ export function addPageOptions(command: Command): Command {
   return command;
 }
 
-/** A file that cannot be written is refused before minutes of work; it is not made yet. Throws InputError. */
-export function checkReportFiles(options: ReportOptions): void {
-  for (const { format, path } of wanted(options)) checkWritable(format.flag, path);
+/**
+ * A file that cannot be written, or that is one of those that are `read`, is refused before minutes of work; it is not made yet. Throws
+ * InputError.
+ */
+export function checkReportFiles(options: ReportOptions, read: readonly (string | undefined)[]): void {
+  const files = wanted(options).map(({ format: { flag }, path }) => ({ flag, path }));
+  for (const { flag, path } of files) checkWritable(flag, path);
+  checkApart(
+    files,
+    read.filter((path) => path !== undefined),
+  );
 }
 
 /** Makes a report, where a file of one is asked for, and writes it. Throws InputError where a file cannot be written. */

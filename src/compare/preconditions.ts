@@ -28,10 +28,21 @@ export function checkModels(expected: Trace, actual: Trace): void {
   }
 }
 
-/** The graph of the traces' architecture, as deep as the deepest tap. Throws TraceError for an architecture that is not known. */
+/** Deeper than any model: the number in a tap's name is a claim that a graph is built for. */
+const MOST_LAYERS = 4096;
+
+/**
+ * The graph of the traces' architecture, as deep as the deepest tap. Throws TraceError for an architecture that is not known, and for
+ * taps of layers that no model has.
+ */
 export function graphOf(expected: Trace, actual: Trace): readonly GraphNode[] {
   const records = [...expected.records, ...actual.records];
   const layers = 1 + Math.max(-1, ...new Set(records.map((record) => layerOfTap(record.tap) ?? -1)));
+  if (layers > MOST_LAYERS) {
+    throw new TraceError(
+      `${expected.path} and ${actual.path}: a tap names layer ${layers - 1}, and layers are counted up to ${MOST_LAYERS - 1}; make the trace again`,
+    );
+  }
   const names = [expected, actual].map((trace) => trace.manifest.model.architecture);
   for (const name of names) {
     const graph = graphOfArchitecture(name, layers);

@@ -29,6 +29,8 @@ export interface Point {
   readonly y: number;
   readonly series: string;
   readonly name: string;
+  /** True for NaN and Inf, which have no place on the scale; false where nothing is known. */
+  readonly isBad?: boolean;
 }
 
 /** Lines over the depth of the network, by powers of ten where sizes span more than ten; what is not finite (or then 0) leaves a gap. */
@@ -46,10 +48,12 @@ export function lines(
   }));
   const series = [...new Set(points.map((point) => point.series))];
   return Plot.plot({
-    ...{ width, height: 260, marginLeft: 60 },
+    ...{ width, height: 260, marginLeft: 75 },
     style: { background: "transparent" },
     x: { label: axes.x, tickFormat: (x: number) => (Number.isInteger(x) ? String(x) : "") },
-    y: isLog ? { type: "log", label: axes.y, grid: true, tickFormat: power } : { label: axes.y, grid: true },
+    y: isLog
+      ? { type: "log", label: axes.y, grid: true, tickFormat: power }
+      : { label: axes.y, grid: true, tickFormat: (y: number) => String(Number(y.toPrecision(4))) },
     color: { legend: true, domain: series, range: COLOURS.slice(0, series.length) },
     marks: [
       // Each series has its own dashes: colour is not the only sign.
@@ -60,6 +64,16 @@ export function lines(
         ),
       ),
       Plot.dot(drawn, { x: "x", y: "y", stroke: "series", r: 2 }),
+      Plot.text(
+        points.filter(({ isBad }) => isBad),
+        {
+          x: "x",
+          frameAnchor: "top",
+          text: () => "N",
+          fill: "var(--bad)",
+          title: ({ name, series: of }: Point) => `${name}: ${of} is NaN or Inf`,
+        },
+      ),
       Plot.tip(
         drawn,
         Plot.pointerX({
@@ -124,13 +138,26 @@ export function cells(
       tickFormat: power,
     },
     marks: [
-      Plot.cell(data, {
-        x: "column",
-        y: "row",
-        fill: ({ value }: { value: number }) => (value > 0 ? value : Number.NaN),
-        title: ({ row, column, value }: { row: number; column: number; value: number }) =>
-          `${axes.rows} ${grid.rows[row]}, ${axes.columns} ${grid.columns[column]}: ${value.toPrecision(3)}`,
-      }),
+      Plot.cell(
+        data.filter(({ value }) => !Number.isFinite(value)),
+        {
+          x: "column",
+          y: "row",
+          fill: "var(--ink)",
+          title: ({ row, column }: { row: number; column: number }) =>
+            `${axes.rows} ${grid.rows[row]}, ${axes.columns} ${grid.columns[column]}: NaN or Inf`,
+        },
+      ),
+      Plot.cell(
+        data.filter(({ value }) => Number.isFinite(value)),
+        {
+          x: "column",
+          y: "row",
+          fill: ({ value }: { value: number }) => (value > 0 ? value : Number.NaN),
+          title: ({ row, column, value }: { row: number; column: number; value: number }) =>
+            `${axes.rows} ${grid.rows[row]}, ${axes.columns} ${grid.columns[column]}: ${value.toPrecision(3)}`,
+        },
+      ),
     ],
   });
 }

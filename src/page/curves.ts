@@ -1,13 +1,14 @@
 /** Error, RMS and largest value through the network. */
-import type { ReportOp } from "../report/document/schema.ts";
+import type { Figure, ReportOp } from "../report/document/schema.ts";
 import { chart, lines, type Point } from "./charts.ts";
 import { choice, h, section } from "./dom.ts";
 import { numeric } from "./figures.ts";
 import type { State } from "./state.ts";
 
-export function curvesSection(state: State): HTMLElement {
+export function curvesSection(state: State): HTMLElement | null {
   const { report } = state;
   const names = report.columns;
+  if (names.length === 0) return null;
   let [name, step] = [names.includes("output") ? "output" : (names.at(-1) ?? ""), "0"];
   const place = h("div", { class: "curves" });
   const draw = () => place.replaceChildren(...curvesOf(state, name, Number(step)));
@@ -42,31 +43,31 @@ export function curvesSection(state: State): HTMLElement {
   );
 }
 
-type Series = readonly [name: string, of: (op: ReportOp) => number];
+type Series = readonly [name: string, of: (op: ReportOp) => Figure];
 
 const CURVES: readonly { readonly label: string; readonly y: string; readonly series: readonly Series[] }[] = [
   {
     label: "Error of the tap, and what is allowed",
     y: "relL2",
     series: [
-      ["measured", (op) => numeric(op.measured)],
-      ["allowed", (op) => numeric(op.allowed)],
+      ["measured", (op) => op.measured],
+      ["allowed", (op) => op.allowed],
     ],
   },
   {
     label: "RMS of its values",
     y: "RMS",
     series: [
-      ["reference", (op) => numeric(op.expected?.rms ?? null)],
-      ["judged", (op) => numeric(op.actual?.rms ?? null)],
+      ["reference", (op) => op.expected?.rms ?? null],
+      ["judged", (op) => op.actual?.rms ?? null],
     ],
   },
   {
     label: "Largest magnitude",
     y: "max |x|",
     series: [
-      ["reference", (op) => numeric(op.expected?.maxAbs ?? null)],
-      ["judged", (op) => numeric(op.actual?.maxAbs ?? null)],
+      ["reference", (op) => op.expected?.maxAbs ?? null],
+      ["judged", (op) => op.actual?.maxAbs ?? null],
     ],
   },
 ];
@@ -79,11 +80,15 @@ function curvesOf(state: State, name: string, step: number): HTMLElement[] {
     const all: Point[] = series.flatMap(([text, of]) =>
       taps.map(({ index, layer }) => {
         const op = state.op({ step, tap: index });
-        return { x: layer, y: op === undefined ? Number.NaN : of(op), series: text, name: state.tap(index).name };
+        const value = op === undefined ? null : of(op);
+        const isBad = typeof value === "string";
+        return { x: layer, y: numeric(value), series: text, name: state.tap(index).name, isBad };
       }),
     );
     // A side that there is not has no points, a curve without points no place.
-    const points = all.filter((point) => all.some(({ series: own, y: value }) => own === point.series && value > 0));
+    const points = all.filter((point) =>
+      all.some(({ series: own, y: value, isBad }) => own === point.series && (value > 0 || isBad)),
+    );
     return points.length === 0 ? [] : [chart(label, (width) => lines(width, points, { x: "layer", y }))];
   });
 }

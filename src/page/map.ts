@@ -26,8 +26,10 @@ export function mapSection(state: State): HTMLElement {
   const draw = () => {
     const view = { step, measure: MEASURES[name] };
     intro.textContent = `Each cell is one op: ${view.measure.intro}. Choose one to look into it; arrow keys move.`;
-    key.replaceChildren(legend(view.measure));
+    key.replaceChildren(legend(view.measure, report.sides.expected !== null));
+    const left = report.columns.length - MOST_COLUMNS;
     place.replaceChildren(
+      left > 0 ? h("p", {}, `${left} more names of taps are not drawn.`) : "",
       strip(state, before, view, "before the layers"),
       gridElement(state, layers, view),
       strip(state, after, view, "after the layers"),
@@ -41,7 +43,7 @@ export function mapSection(state: State): HTMLElement {
   const measures = names.map((each) => [each, MEASURES[each].label] as const);
   const result = section(
     "map",
-    "Where it differs",
+    report.sides.expected === null ? "Op by op" : "Where it differs",
     "",
     intro,
     h(
@@ -71,8 +73,13 @@ function measuresOf({ report }: State): (keyof typeof MEASURES)[] {
   return names.filter((name) => report.ops.some((op) => MEASURES[name].of(op) !== null));
 }
 
+/** Columns that are drawn; more are no model's, and would take a browser minutes. */
+const MOST_COLUMNS = 200;
+
 function gridElement(state: State, layers: readonly Row[], view: View): HTMLElement {
-  const titles = state.report.columns.map((name) => h("th", { scope: "col", class: "slanted" }, h("span", {}, name)));
+  const titles = state.report.columns
+    .slice(0, MOST_COLUMNS)
+    .map((name) => h("th", { scope: "col", class: "slanted" }, h("span", {}, name)));
   return h(
     "table",
     { class: "map", role: "grid", "aria-label": `Every op: ${view.measure.label}` },
@@ -84,6 +91,7 @@ function gridElement(state: State, layers: readonly Row[], view: View): HTMLElem
 /** Taps outside the layers, in order, and rows of the layers. */
 function rowsOf({ report }: State): { before: number[]; layers: Row[]; after: number[] } {
   const [before, after]: [number[], number[]] = [[], []];
+  const columns = new Map(report.columns.map((name, i) => [name, i]));
   const layers = new Map<number, (number | null)[]>();
   for (const [index, tap] of report.taps.entries()) {
     if (tap.layer === null) {
@@ -91,7 +99,7 @@ function rowsOf({ report }: State): { before: number[]; layers: Row[]; after: nu
       continue;
     }
     const row = layers.get(tap.layer) ?? report.columns.map(() => null);
-    row[report.columns.indexOf(tap.column)] = index;
+    row[columns.get(tap.column) ?? 0] = index;
     layers.set(tap.layer, row);
   }
   const rows = [...layers].sort(([a], [b]) => a - b).map(([layer, taps]) => ({ label: String(layer), taps }));
@@ -103,7 +111,9 @@ function rowElement(state: State, { label, taps }: Row, view: View): HTMLElement
     "tr",
     { role: "row" },
     h("th", { scope: "row" }, label),
-    ...taps.map((tap) => h("td", { role: "gridcell" }, tap === null ? "" : cell(state, tap, view))),
+    ...taps
+      .slice(0, MOST_COLUMNS)
+      .map((tap) => h("td", { role: "gridcell" }, tap === null ? "" : cell(state, tap, view))),
   );
 }
 
@@ -173,12 +183,13 @@ function mark(place: HTMLElement, { chosen }: State): void {
   }
 }
 
-function legend({ levels }: Measure): HTMLElement {
-  const signs = [
-    ["\u2715", "wrong by itself"],
+function legend({ levels }: Measure, isCompared: boolean): HTMLElement {
+  const own = [["\u2715", "wrong by itself"]] as const;
+  const compared = [
     ["\u25cf", "first to differ"],
     ["!", "differs"],
-    ["N", "NaN or Inf"],
+    ["N", "NaN or Inf begin"],
+    ["n", "NaN or Inf, as what feeds it"],
     ["~", "after other tokens, not judged"],
   ] as const;
   return h(
@@ -187,7 +198,7 @@ function legend({ levels }: Measure): HTMLElement {
     ...[...levels.map(([, level]) => level), UNKNOWN].map(({ name, text }) =>
       h("li", {}, h("span", { class: `cell ${name}`, "aria-hidden": "true" }), text),
     ),
-    ...signs.map(([sign, text]) =>
+    ...[...own, ...(isCompared ? compared : [])].map(([sign, text]) =>
       h("li", {}, h("span", { class: "cell l0 plain", "aria-hidden": "true" }, sign), text),
     ),
   );

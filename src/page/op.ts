@@ -27,8 +27,13 @@ function opElements(state: State, chosen: Chosen): HTMLElement[] {
       choice("step", steps, String(chosen.step), (value) => state.choose({ ...chosen, step: Number(value) })),
       ...linksOf(state, chosen, tap.inputs),
     ),
-    ...findings.map(({ sentence, proof }) =>
-      h("div", { class: "finding" }, h("strong", {}, sentence), proof === null ? null : h("p", {}, proof)),
+    ...findings.map(({ sentence, proof, side }) =>
+      h(
+        "div",
+        { class: "finding" },
+        h("strong", {}, side === "expected" ? `in the reference: ${sentence}` : sentence),
+        proof === null ? null : h("p", {}, proof),
+      ),
     ),
     op === undefined ? h("p", {}, "Not recorded in this step.") : verdictOf(op),
     ...(op === undefined ? [] : statisticsOf(op, report.sides)),
@@ -37,7 +42,9 @@ function opElements(state: State, chosen: Chosen): HTMLElement[] {
           h(
             "p",
             { class: "muted" },
-            "Its values are not in this report: they are kept for what is accused, what feeds it, and each layer's output.",
+            report.details.length === 0
+              ? "The traces hold no values of both sides, so there is no closer look."
+              : "Its values are not in this report: they are kept for what is accused, what feeds it, and each layer's output.",
           ),
         ]
       : detailOf(detail)),
@@ -54,13 +61,20 @@ function linksOf(state: State, { step }: Chosen, inputs: readonly string[]): HTM
   return [h("span", {}, "fed by ", ...links.flatMap((link, i) => (i === 0 ? [link] : [", ", link])))];
 }
 
+/** What a distance is worth that does not come from values. */
+const BOUNDS: Readonly<Record<string, string>> = { statistics: "at least ", sketch: "about " };
+
 function verdictOf(op: ReportOp): HTMLElement {
-  const { own, parts, expected, evidence } = op;
+  const { own, parts, verdict, evidence } = op;
   const by = evidence === "" ? "" : ` (by ${evidence})`;
   const lines: (readonly [label: string, value: string])[] = [];
-  if (expected !== null) {
+  if (verdict !== "not-compared") {
     const { text } = signOf(op);
-    lines.push(["beside the reference", `${text}: relL2 ${shown(op.measured)}, allowed ${shown(op.allowed)}${by}`]);
+    const bound = BOUNDS[evidence] ?? "";
+    lines.push([
+      "beside the reference",
+      `${text}: relL2 ${bound}${shown(op.measured)}, allowed ${shown(op.allowed)}${by}`,
+    ]);
   }
   if (own !== null) {
     const figures =

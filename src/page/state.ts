@@ -92,8 +92,9 @@ const key = ({ step, tap }: Chosen) => `${step} ${tap}`;
 
 const SIGNS: Readonly<Record<Outcome, { readonly sign: string; readonly text: string }>> = {
   "own-fault": { sign: "\u2715", text: "wrong by itself" },
-  "non-finite": { sign: "N", text: "NaN or Inf" },
+  "non-finite": { sign: "N", text: "NaN or Inf begin" },
   origin: { sign: "\u25cf", text: "first to differ" },
+  "not-finite-too": { sign: "n", text: "NaN or Inf, as what feeds it" },
   differs: { sign: "!", text: "differs" },
   "other-context": { sign: "~", text: "after other tokens" },
   alike: { sign: "", text: "alike" },

@@ -1,4 +1,4 @@
-/** The sections that are mostly words: findings, tokens, likeliest tokens, determinism. */
+/** The sections that are mostly words: findings, tokens, likeliest tokens, and those that a command brings. */
 import type { Report, ReportFinding, Token } from "../report/document/schema.ts";
 import { chart, lines } from "./charts.ts";
 import { dataTable, h, section } from "./dom.ts";
@@ -59,7 +59,7 @@ function candidatesTable({ candidates, tolerance }: ReportFinding): HTMLElement 
 export function tokensSection({ report: { tokens, sides } }: State): HTMLElement | null {
   if (tokens.actual.length === 0) return null;
   const { expected, actual, prompt, firstDifference } = tokens;
-  const list = (label: string, side: readonly Token[]) =>
+  const list = (label: string, side: readonly Token[], steps = prompt) =>
     h(
       "div",
       {},
@@ -67,7 +67,7 @@ export function tokensSection({ report: { tokens, sides } }: State): HTMLElement
       h(
         "ol",
         { class: "tokens", start: 0 },
-        ...side.map(({ id, piece }, position) => tokenElement(id, piece, position, prompt, firstDifference)),
+        ...side.map(({ id, piece }, position) => tokenElement(id, piece, position, steps, firstDifference)),
       ),
     );
   const isSame =
@@ -82,7 +82,10 @@ export function tokensSection({ report: { tokens, sides } }: State): HTMLElement
         : `The tokens differ from position ${firstDifference} on.`,
     ...(isSame
       ? [list(expected === null ? "judged" : "both sides", actual)]
-      : [list(`reference (${sides.expected ?? ""})`, expected), list(`judged (${sides.actual})`, actual)]),
+      : [
+          list(`reference (${sides.expected ?? ""})`, expected, expected.length),
+          list(`judged (${sides.actual})`, actual),
+        ]),
   );
 }
 

@@ -5,7 +5,7 @@ import { gfm, gfmHtml } from "micromark-extension-gfm";
 import { afterAll, describe, expect, it } from "vitest";
 import { type Report, reportSchema } from "../../src/report/document/schema.ts";
 import { worded } from "../../src/report/document/wording.ts";
-import { escaped } from "../../src/report/formats/html.ts";
+import { escaped } from "../../src/report/formats/escape.ts";
 import { reportJunit } from "../../src/report/formats/junit.ts";
 import { MOST_BYTES, plain, reportMarkdown } from "../../src/report/formats/markdown.ts";
 import { modelExplorerJson } from "../../src/report/formats/model-explorer.ts";
@@ -42,6 +42,8 @@ const op = (tap: number, changes: Partial<Report["ops"][number]>): Report["ops"]
   ...{ expected: statistics, actual: statistics, own: null, parts: null },
   ...changes,
 });
+
+const CLEAN = { verdict: "clean", relL2: 0, ofLikely: 0, ofWorst: 0, notFinite: 0, reason: null } as const;
 
 /** A report with these words wherever a trace's words stand. */
 function reportWith(word: string, changes: Partial<Report> = {}): Report {
@@ -156,6 +158,17 @@ describe("JUnit XML", () => {
     );
     expect(xml).toMatch(/tests="4" failures="1" skipped="0"/);
     expect(xml).toMatch(/name="verdict"><failure type="token" message="the tokens differ">/);
+  });
+
+  it("skips what only inherits NaN or Inf: one bug is one failure", () => {
+    const ops = [
+      op(0, { verdict: "non-finite", isOrigin: true, share: "Inf" }),
+      op(1, { verdict: "non-finite", share: "Inf" }),
+      op(2, { verdict: "non-finite", isOrigin: true, own: { ...CLEAN } }),
+    ];
+    const xml = reportJunit(reportWith("word", { ops, findings: [] }));
+    expect(xml).toMatch(/tests="4" failures="1" skipped="2"/);
+    expect(xml).toMatch(/name="blk\.0\.word"><failure type="non-finite"/);
   });
 
   it.skipIf(noBrowser !== null)("is XML whatever the words", async () => {

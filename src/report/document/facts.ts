@@ -6,13 +6,14 @@ type Facts = [label: string, value: string][];
 
 export function factsOf({ comparison, audit, auditLeftOut, expected, actual, determinism }: ReportSources): Facts {
   const { model, prompt, faults, tokens } = actual.manifest;
+  const theirs = expected?.manifest.faults ?? [];
   const [first = [], ...steps] = tokens;
   return [
     ["model", [model.file, model.architecture, model.quantisation].filter((each) => each !== null).join(", ")],
     ["judged", sideName(actual)],
     ...listed(expected, (trace): Facts => [["reference", sideName(trace)]]),
-    ["settings", settingsOf(actual)],
-    ["tokens", `${first.length} of the prompt, ${steps.length} steps after it`],
+    ["settings of the judged run", settingsOf(actual)],
+    ["tokens", `${first.length} of the prompt, ${steps.length} step${steps.length === 1 ? "" : "s"} after it`],
     ...listed(prompt, (text): Facts => [["prompt", text]]),
     ...listed(comparison, comparedFacts),
     ...listed(
@@ -27,13 +28,15 @@ export function factsOf({ comparison, audit, auditLeftOut, expected, actual, det
     ...listed(audit === null ? auditLeftOut : null, (why): Facts => [["audit", `left out: ${why}`]]),
     ...listed(determinism, ({ judgement }): Facts => [["determinism", judgement.verdict]]),
     ...(faults.length === 0 ? [] : ([["planted", faults.join(", ")]] satisfies Facts)),
+    ...(theirs.length === 0 ? [] : ([["planted in the reference", theirs.join(", ")]] satisfies Facts)),
   ];
 }
 
-function comparedFacts({ totals, logits }: NonNullable<ReportSources["comparison"]>): Facts {
-  const left = `${totals.unmatched} without a partner, ${totals.refused} refused`;
+function comparedFacts({ totals, logits, unmatched }: NonNullable<ReportSources["comparison"]>): Facts {
+  const left = (side: "expected" | "actual") => unmatched.filter((each) => each.side === side).length;
+  const alone = `without a partner: ${left("actual")} of them, ${left("expected")} of the reference's ${totals.expected}`;
   return [
-    ["compared", `${totals.matched} of ${totals.actual} records; ${left}`],
+    ["compared", `${totals.matched} of the judged run's ${totals.actual} records; ${alone}; ${totals.refused} refused`],
     ...listed(logits, ({ sameTop, rows }): Facts => [["likeliest token", `the same in ${sameTop} of ${rows} rows`]]),
   ];
 }

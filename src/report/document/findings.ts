@@ -76,7 +76,7 @@ function candidatesOf(diagnosis: Diagnosis | null): Pick<Finding, "candidates" |
   return {
     candidates: [
       ...causes.map(row("reproduces the output")),
-      ...(runnerUp === null ? [] : [runnerUp].map(row("nearest other"))),
+      ...(runnerUp === null ? [] : [row("nearest other")(runnerUp)]),
       { name: "the right op", what: "as the model says", residual: figure(correctResidual), role: "right" },
     ],
     tolerance: figure(tolerance),

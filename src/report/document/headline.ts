@@ -1,6 +1,8 @@
 /** The sentence that a report begins with, and the figures that prove it. */
 import { findingOf } from "../../compare/bisection.ts";
 import { bisectionSentence, bisectionVerdict } from "../bisection.ts";
+import { plain } from "../colors.ts";
+import { verdictLine } from "../comparison.ts";
 import type { Finding } from "./findings.ts";
 import type { Report } from "./schema.ts";
 import { bisectionOf, type ReportSources } from "./sources.ts";
@@ -28,8 +30,7 @@ function rest({ audit, comparison }: ReportSources): string {
 }
 
 function matched({ comparison, audit }: ReportSources): string {
-  const compared =
-    comparison === null ? [] : [`all ${comparison.ops.length} ops that were compared are within their budgets`];
+  const compared = comparison === null ? [] : [plain(verdictLine(comparison)).replace(/^match: /, "")];
   const counts = audit?.counts;
   const judged = audit === null ? 0 : audit.ops.length - audit.counts["not-judged"];
   const open = (counts?.suspicious ?? 0) > 0 ? `, ${counts?.suspicious} suspicious` : "";

@@ -33,7 +33,9 @@ export function stepsOf({ records, manifest }: Trace): Report["steps"] {
       const pieces = manifest.pieces[number] ?? [];
       const given = manifest.tokens[number]?.length ?? 0;
       const label =
-        given === 1 && number > 0 ? `step ${number}: "${worded(pieces[0] ?? "")}"` : `step ${number}: ${given} tokens`;
+        given === 1 && number > 0
+          ? `step ${number}: "${worded(pieces[0] ?? "")}"`
+          : `step ${number}: ${given} token${given === 1 ? "" : "s"}`;
       return { number, label };
     });
 }
@@ -57,6 +59,8 @@ export function opsOf({
   return actual.records.map((record) => {
     const [found, own, partner] = [compared.get(key(record)), audited.get(key(record)), partners.get(key(record))];
     const figures = found === undefined ? null : figuresOf(found);
+    // Statistics of other rows would look like a difference.
+    const isTwin = partner?.posStart === record.posStart && partner.shape.join() === record.shape.join();
     return {
       at: record,
       verdict: found?.verdict ?? "not-compared",
@@ -65,7 +69,7 @@ export function opsOf({
       allowed: figure(figures?.allowed ?? null),
       share: figure(figures?.share ?? null),
       evidence: found?.evidence ?? "",
-      expected: partner === undefined || found === undefined ? null : statisticsOf(partner),
+      expected: partner !== undefined && found !== undefined && isTwin ? statisticsOf(partner) : null,
       actual: statisticsOf(record),
       ...ownOf(own),
     };

@@ -1,7 +1,16 @@
 /** What became of a tap in all its steps, in one word: the worst first. */
 import type { Report, ReportOp } from "./schema.ts";
 
-export type Outcome = "own-fault" | "non-finite" | "origin" | "differs" | "other-context" | "alike" | "not-compared";
+/** `non-finite`: where NaN or Inf begin. `not-finite-too`: what feeds it has them as well. */
+export type Outcome =
+  | "own-fault"
+  | "non-finite"
+  | "origin"
+  | "not-finite-too"
+  | "differs"
+  | "other-context"
+  | "alike"
+  | "not-compared";
 
 /** What runs are called that are no pair: `deterministic`, `collapse`; else the verdict. */
 export const badgeOf = ({ verdict, finding }: Pick<Report, "verdict" | "finding">): string =>
@@ -12,8 +21,9 @@ const OWN_WORDS: ReadonlySet<string> = new Set(["deterministic", "unstable", "co
 /** Of one op. Where an audit found it right by itself, that it is the first beyond its budget accuses nobody. */
 function outcomeOfOne({ own, verdict, isOrigin }: ReportOp): Outcome {
   if (own?.verdict === "proved" || own?.verdict === "likely") return "own-fault";
-  if (verdict === "non-finite") return "non-finite";
-  if (isOrigin && own?.verdict !== "clean") return "origin";
+  const isFirst = isOrigin && own?.verdict !== "clean";
+  if (verdict === "non-finite") return isFirst ? "non-finite" : "not-finite-too";
+  if (isFirst) return "origin";
   if (verdict === "numeric") return "differs";
   return verdict;
 }
@@ -22,6 +32,7 @@ const WORST_FIRST: readonly Outcome[] = [
   "own-fault",
   "non-finite",
   "origin",
+  "not-finite-too",
   "differs",
   "other-context",
   "alike",
@@ -31,4 +42,15 @@ const WORST_FIRST: readonly Outcome[] = [
 export function outcomeOf(ops: readonly ReportOp[]): Outcome {
   const found = new Set(ops.map(outcomeOfOne));
   return WORST_FIRST.find((outcome) => found.has(outcome)) ?? "not-compared";
+}
+
+/** Ops of each tap, by its index. */
+export function opsByTap(ops: readonly ReportOp[]): Map<number, ReportOp[]> {
+  const found = new Map<number, ReportOp[]>();
+  for (const op of ops) {
+    const own = found.get(op.tap);
+    if (own === undefined) found.set(op.tap, [op]);
+    else own.push(op);
+  }
+  return found;
 }

@@ -25,6 +25,7 @@ export async function reportOf(sources: ReportSources): Promise<Report> {
   const findings = findingsOf(sources).filter(({ at }) => stepAt.has(at.step) && tapAt.has(at.tap));
   const isPair = expected !== null && comparison !== null;
   const accused = findings.map(({ at }) => at);
+  const seen = piecesSeen(sources);
   const details = isPair ? await detailsOf(expected, actual, comparison.tokens, accused) : [];
   const choices = isPair ? await choicesOf(expected, actual, comparison.tokens) : [];
   return reportSchema.parse({
@@ -42,7 +43,7 @@ export async function reportOf(sources: ReportSources): Promise<Report> {
     findings: findings.map(({ at, ...finding }) => ({ ...index(at), ...finding })),
     details: details.map((each) => ({ ...index(each), ...detailOf(each, actual) })),
     tokens: tokensOf(sources),
-    logits: choices.map((each) => choiceOf(each, sources)),
+    logits: choices.map((each) => choiceOf(each, sources, seen)),
     sections: sources.determinism === null ? [] : [determinismSection(sources.determinism)],
   } satisfies Report);
 }
@@ -61,9 +62,20 @@ function tokensOf({ comparison, actual }: ReportSources): Report["tokens"] {
   };
 }
 
-function choiceOf({ position, kl, expected, actual }: ChoicesAt, sources: ReportSources): Report["logits"][number] {
+/** Texts of the tokens that ran: all that a trace knows of a vocabulary. */
+function piecesSeen({ actual: { manifest } }: ReportSources): Map<number, string> {
+  const ids = manifest.tokens.flat();
+  const pieces = manifest.pieces.flat();
+  return new Map(ids.flatMap((id, i) => (pieces[i] === undefined ? [] : [[id, pieces[i]] as const])));
+}
+
+function choiceOf(
+  { position, kl, expected, actual }: ChoicesAt,
+  sources: ReportSources,
+  seen: ReadonlyMap<number, string>,
+): Report["logits"][number] {
   const { piece, comparison } = sources;
-  const pieceOf = (id: number) => (piece === null ? `<${id}>` : piece(id));
+  const pieceOf = piece ?? ((id: number) => seen.get(id) ?? `<${id}>`);
   const chosen = (of: ChoicesAt["expected"]) =>
     of.map(({ id, logit, probability }) => ({
       id,

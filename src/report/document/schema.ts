@@ -97,7 +97,7 @@ const finding = z.object({
   sentence: z.string(),
   proof: z.string().nullable(),
   lines: z.array(z.string()),
-  /** Hypotheses that were held against the output, nearest first, and the right output. */
+  /** What reproduces the output, the nearest other hypothesis, and the right output. */
   candidates: z.array(candidate),
   tolerance: figure,
 });
@@ -146,7 +146,7 @@ export const reportSchema = z.object({
   /** Names of both sides; there may be no reference. */
   sides: z.object({ expected: z.string().nullable(), actual: z.string() }),
   steps: z.array(z.object({ number: count, label: z.string() })),
-  /** Columns of the map in the order of the graph, and how many layers it has. */
+  /** Columns of the map: names within a layer, in order of execution. */
   columns: z.array(z.string()),
   taps: z.array(tap),
   ops: z.array(op),

@@ -8,20 +8,10 @@ import { packageRoot } from "../../model/package-root.ts";
 import { InputError } from "../../trace/errors.ts";
 import { badgeOf } from "../document/outcome.ts";
 import type { Report } from "../document/schema.ts";
+import { escaped } from "./escape.ts";
 
 /** Made by `npm run build` (scripts/build-page.mjs) from src/page. */
 const ASSETS = "assets/";
-
-const ENTITIES: Readonly<Record<string, string>> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&#39;",
-};
-
-/** Text as HTML shows it, in elements and in quoted attributes. */
-export const escaped = (text: string): string => text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? "");
 
 /** JSON that ends no element and opens no comment. */
 export const embedded = (value: unknown): string => JSON.stringify(value).replaceAll("<", "\\u003c");

@@ -1,18 +1,11 @@
 /** A report as JUnit XML: a test case a tap. What is accused fails; what differs because of that is skipped and says so. */
-import { type Outcome, outcomeOf } from "../document/outcome.ts";
-import type { Report, ReportOp } from "../document/schema.ts";
-
-const ENTITIES: Readonly<Record<string, string>> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&apos;",
-};
-const escaped = (text: string) => text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? "");
+import { type Outcome, opsByTap, outcomeOf } from "../document/outcome.ts";
+import type { Report } from "../document/schema.ts";
+import { escaped } from "./escape.ts";
 
 const FAILS: ReadonlySet<Outcome> = new Set(["own-fault", "non-finite", "origin"]);
 const SKIPPED: Partial<Readonly<Record<Outcome, string>>> = {
+  "not-finite-too": "NaN or Inf, and so has what feeds it",
   differs: "differs, and so does what feeds it",
   "other-context": "comes after other tokens",
   "not-compared": "not compared",
@@ -20,8 +13,7 @@ const SKIPPED: Partial<Readonly<Record<Outcome, string>>> = {
 
 /** The whole file. Where nothing of a tap is accused and the verdict is divergent all the same (tokens, shapes), one case says so. */
 export function reportJunit(report: Report): string {
-  const ops = new Map<number, ReportOp[]>();
-  for (const op of report.ops) ops.set(op.tap, [...(ops.get(op.tap) ?? []), op]);
+  const ops = opsByTap(report.ops);
   const cases = report.taps.map((tap, index) => ({ tap, index, outcome: outcomeOf(ops.get(index) ?? []) }));
   const isNamed = cases.some(({ outcome }) => FAILS.has(outcome));
   const whole = report.verdict === "divergent" && !isNamed;
@@ -56,6 +48,9 @@ const failure = (type: string, message: string) =>
 
 function messageOf(report: Report, tap: number, outcome: Outcome): string {
   const finding = report.findings.find((each) => each.tap === tap);
-  if (finding !== undefined) return [finding.sentence, finding.proof].filter((part) => part !== null).join("; ");
+  if (finding !== undefined) {
+    const side = finding.side === "expected" ? "in the reference: " : "";
+    return `${side}${[finding.sentence, finding.proof].filter((part) => part !== null).join("; ")}`;
+  }
   return outcome === "non-finite" ? "NaN or Inf" : "the first op that differs while nothing that feeds it does";
 }

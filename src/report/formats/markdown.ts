@@ -1,18 +1,18 @@
 /** A report as Markdown that fits an issue or a pull request: the verdict first, what can be folded folded, never above 60 KB. */
 
-import { badgeOf, outcomeOf } from "../document/outcome.ts";
-import type { Figure, Report, ReportFinding, ReportOp, ReportSection } from "../document/schema.ts";
+import { badgeOf, opsByTap, outcomeOf } from "../document/outcome.ts";
+import type { Figure, Report, ReportFinding, ReportSection } from "../document/schema.ts";
 
 /** GitHub takes 65,536 characters in a comment. */
 export const MOST_BYTES = 60_000;
 /** Rows and texts that are shown of what may be long. */
-const [TOKENS, ROWS, MOST_ROWS, CHARACTERS] = [120, 12, 40, 400];
+const [TOKENS, ROWS, MOST_ROWS, COLUMNS, CHARACTERS] = [120, 12, 40, 60, 400];
 
 /** The whole report. Parts that would take it above MOST_BYTES are left out, and named. */
 export function reportMarkdown(report: Report): string {
   const parts: readonly (readonly [name: string, text: string])[] = [
     ["findings", report.findings.map((finding) => findingText(finding, report)).join("\n")],
-    ["map", folded("Where it differs", mapText(report))],
+    ["map", folded(report.sides.expected === null ? "Op by op" : "Where it differs", mapText(report))],
     ...report.sections.map((each) => [each.title, sectionText(each)] as const),
     ["next tokens", folded("What comes next", logitsText(report))],
     ["tokens", folded("Tokens", tokensText(report))],
@@ -63,6 +63,7 @@ function findingText({ sentence, proof, lines, candidates, side }: ReportFinding
     "",
   ].join("\n");
   const title = `${side === "expected" ? "in the reference: " : ""}${sentence}`;
+  if (body.trim() === "") return isAlone ? "" : `- ${plain(title)}\n`;
   return isAlone ? `${body}\n` : folded(title, body);
 }
 
@@ -87,16 +88,17 @@ function sectionText({ title, intro, lines, tables }: ReportSection): string {
 /** Layers by ops, one sign each. */
 function mapText({ taps, columns, ops }: Report): string {
   if (ops.length === 0) return "";
-  const worst = new Map<number, ReportOp[]>();
-  for (const op of ops) worst.set(op.tap, [...(worst.get(op.tap) ?? []), op]);
+  if (columns.length > COLUMNS) return `${columns.length} names of taps are too many for a table.\n`;
+  const found = opsByTap(ops);
+  const places = new Map(taps.map(({ layer, column }, index) => [`${layer} ${column}`, index]));
   const layers = [...new Set(taps.map(({ layer }) => layer).filter((layer) => layer !== null))].sort((a, b) => a - b);
   const sign = (layer: number, column: string) => {
-    const tap = taps.findIndex((each) => each.layer === layer && each.column === column);
-    return SIGNS[outcomeOf(worst.get(tap) ?? [])];
+    const tap = places.get(`${layer} ${column}`);
+    return SIGNS[outcomeOf(tap === undefined ? [] : (found.get(tap) ?? []))];
   };
   const rows = layers.map((layer) => `| ${layer} | ${columns.map((column) => sign(layer, column)).join(" | ")} |`);
   return [
-    "✕ wrong by itself, ● first to differ, ! differs, N not finite, · alike; worst of all steps",
+    "✕ wrong by itself, ● first to differ, ! differs, N and n NaN or Inf (n: what feeds it has them too), · alike; worst of all steps",
     "",
     `| | ${columns.map((column) => code(column)).join(" | ")} |`,
     `|---|${columns.map(() => ":-:|").join("")}`,
@@ -109,6 +111,7 @@ const SIGNS: Readonly<Record<ReturnType<typeof outcomeOf>, string>> = {
   "own-fault": "✕",
   "non-finite": "N",
   origin: "●",
+  "not-finite-too": "n",
   differs: "!",
   "other-context": "~",
   alike: "·",
