@@ -5,7 +5,7 @@ import { chromium } from "playwright-core";
 
 const [report] = process.argv.slice(2);
 const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
-const page = await browser.newPage({ viewport: { width: 1160, height: 1500 } });
+const page = await browser.newPage({ viewport: { width: 1160, height: 1800 } });
 await page.goto(pathToFileURL(resolve(report ?? "")).href);
 // Facts and proof are long; the sentence and the map are what a picture can show.
 await page.addStyleTag({ content: ".facts, header details, #findings { display: none } nav { position: static }" });
