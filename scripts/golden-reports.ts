@@ -6,9 +6,10 @@ import { join } from "node:path";
 
 const root = join(import.meta.dirname, "..");
 const out = join(root, "docs/reports");
-const MODEL = "models/faultline-tiny-f16.gguf";
+const MODEL = join(root, "models/faultline-tiny-f16.gguf");
 const folder = mkdtempSync(join(tmpdir(), "faultline-golden-"));
-const file = (name: string) => join(folder, `${name}.arrow`);
+/** Traces lie in a folder of their own, and are named as a reader would name them. */
+const file = (name: string) => `${name}.arrow`;
 
 const GENESIS = ["-p", "In the beginning God created the heaven and the earth."];
 const MOSES = ["-p", "The first book of Moses called Genesis"];
@@ -60,7 +61,7 @@ const STORIES: Readonly<Record<string, { readonly before: readonly string[][]; r
 
 function faultline(args: readonly string[]): void {
   const { status, stderr } = spawnSync(process.execPath, [join(root, "dist/src/cli/main.js"), ...args, "--quiet"], {
-    cwd: root,
+    cwd: folder,
     encoding: "utf8",
   });
   if (status !== 0 && status !== 1) throw new Error(`${args.join(" ")}: ${stderr}`);

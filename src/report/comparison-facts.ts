@@ -215,8 +215,14 @@ function whyFirst({ unseen }: ComparedOp): string {
 const atLeast = (op: ComparedOp) =>
   op.evidence === "sketch" ? "about " : op.evidence === "statistics" ? "at least " : "";
 
-/** The figures that decide: the whole tensor's where it is beyond its budget, else its worst token's if that uses more of its own. */
-export function decisive({ judgement }: ComparedOp) {
+/**
+ * The figures that decide: the whole tensor's where it is beyond its budget, else its worst token's if that uses more of its own. An op
+ * with NaN or Inf is within no budget, however near its finite elements are.
+ */
+export function decisive({ judgement, verdict }: ComparedOp) {
+  if (verdict === "non-finite") {
+    return { relL2: Number.NaN, allowed: judgement.allowed, share: Number.POSITIVE_INFINITY };
+  }
   const share = ({ relL2, allowed }: { relL2: number; allowed: number }) => (relL2 === 0 ? 0 : relL2 / allowed);
   const { worst } = judgement;
   const figures = worst !== null && share(judgement) <= 1 && share(worst) > share(judgement) ? worst : judgement;

@@ -52,13 +52,13 @@ export function opsOf({
   for (const op of comparison?.ops ?? []) {
     const before = compared.get(key(op));
     // Rows that belong to several records of the other side: the worst of them.
-    if (before === undefined || figuresOf(op).share > figuresOf(before).share) compared.set(key(op), op);
+    if (before === undefined || decisive(op).share > decisive(before).share) compared.set(key(op), op);
   }
   const audited = new Map((audit?.ops ?? []).map((op) => [key(op), op]));
   const partners = new Map((expected?.records ?? []).map((record) => [key(record), record]));
   return actual.records.map((record) => {
     const [found, own, partner] = [compared.get(key(record)), audited.get(key(record)), partners.get(key(record))];
-    const figures = found === undefined ? null : figuresOf(found);
+    const figures = found === undefined ? null : decisive(found);
     // Statistics of other rows would look like a difference.
     const isTwin = partner?.posStart === record.posStart && partner.shape.join() === record.shape.join();
     return {
@@ -75,12 +75,6 @@ export function opsOf({
     };
   });
 }
-
-/** Of the comparison. An op with NaN or Inf is within no allowance, however near its finite elements are. */
-const figuresOf = (op: ComparedOp) =>
-  op.verdict === "non-finite"
-    ? { relL2: Number.NaN, allowed: op.judgement.allowed, share: Number.POSITIVE_INFINITY }
-    : decisive(op);
 
 function ownOf(op: AuditedOp | undefined): Pick<ReportOp, "own" | "parts"> {
   if (op === undefined) return { own: null, parts: null };
