@@ -15,8 +15,8 @@ import { figure, worded } from "./wording.ts";
 export async function reportOf(sources: ReportSources): Promise<Report> {
   const { comparison, audit, blindSpots, expected, actual, version, created } = sources;
   const [taps, steps] = [tapsOf(actual), stepsOf(actual)];
-  const tapAt = new Map(actual.records.map(({ tap }) => [tap, 0]));
-  for (const [index, tap] of [...tapAt.keys()].entries()) tapAt.set(tap, index);
+  // In the order of `taps`, whose names are worded.
+  const tapAt = new Map([...new Set(actual.records.map(({ tap }) => tap))].map((tap, i) => [tap, i]));
   const stepAt = new Map(steps.map(({ number }, index) => [number, index]));
   const index = ({ step, tap }: { step: number; tap: string }) => ({
     step: stepAt.get(step) ?? 0,
