@@ -5,19 +5,11 @@
  * page whose words have changed, or whose figures moved by more than the last digits, ends it with status 1.
  */
 import { spawnSync } from "node:child_process";
-import {
-  chmodSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { PYTHON } from "./bench/places.ts";
 import { firstChange } from "./investigations/same.ts";
 
 const root = join(import.meta.dirname, "..");
@@ -27,17 +19,20 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
 });
 
-/** A folder as a reader has it: the models at hand, and `faultline` on the path. */
+/** A folder as a reader has it: the models and examples at hand, `faultline` and a `python` with numpy on the path. */
 function workplace(): { cwd: string; path: string } {
   const cwd = mkdtempSync(join(tmpdir(), "faultline-investigation-"));
   symlinkSync(join(root, "models"), join(cwd, "models"));
+  symlinkSync(join(root, "docs/examples"), join(cwd, "examples"));
   const bin = join(cwd, ".bin");
   mkdirSync(bin);
-  writeFileSync(
-    join(bin, "faultline"),
-    `#!/bin/sh\nexec "${process.execPath}" "${join(root, "dist/src/cli/main.js")}" "$@"\n`,
-  );
-  chmodSync(join(bin, "faultline"), 0o755);
+  const commands = {
+    faultline: `"${process.execPath}" "${join(root, "dist/src/cli/main.js")}"`,
+    python: `"${PYTHON}"`,
+  };
+  for (const [name, command] of Object.entries(commands)) {
+    writeFileSync(join(bin, name), `#!/bin/sh\nexec ${command} "$@"\n`, { mode: 0o755 });
+  }
   return { cwd, path: `${bin}:${process.env.PATH ?? ""}` };
 }
 
