@@ -13,7 +13,7 @@ export interface PairValues {
 }
 
 export interface OpDetail {
-  /** RMS of the difference over the expected RMS of the whole, in cells of rows (blocks of tokens) and columns. */
+  /** RMS of the difference over the expected RMS of the whole, in cells of rows (blocks of tokens) and columns; NaN where either side is not finite. */
   readonly grid: Grid;
   /** relL2 of each of the blocks (heads); of merged axes of each `headDim` columns. Empty where there are none. */
   readonly heads: readonly number[];
@@ -37,6 +37,7 @@ export interface Histogram {
   readonly edges: readonly number[];
   readonly below: readonly number[];
   readonly above: readonly number[];
+  /** Elements that are finite and equal. */
   readonly equal: number;
 }
 
@@ -100,6 +101,9 @@ const areFinite = (element: Element) => Number.isFinite(element.expected) && Num
 const isAlike = (element: Element) =>
   Object.is(element.expected, element.actual) || element.expected === element.actual;
 
+/** Square of a difference. NaN where a side is not finite, though both be alike: that is never nothing. */
+const squareOf = (element: Element) => (areFinite(element) ? (element.actual - element.expected) ** 2 : Number.NaN);
+
 /** RMS of the finite expected elements; 1 where all are 0, so that differences stand for themselves. */
 function rmsOf(values: PairValues): number {
   let [squares, count] = [0, 0];
@@ -137,8 +141,7 @@ function gridOf(values: PairValues, size: number): Grid {
     const [sums, numbers] = [squares[cell], counts[cell]];
     if (sums === undefined || numbers === undefined) return;
     numbers[column] = (numbers[column] ?? 0) + 1;
-    if (isAlike(element)) return;
-    sums[column] = (sums[column] ?? 0) + (element.actual - element.expected) ** 2;
+    sums[column] = (sums[column] ?? 0) + squareOf(element);
   });
   const at = (row: number) => tokens[row] ?? 0;
   return {
@@ -155,7 +158,7 @@ function bands(values: PairValues, count: number, bandOf: (element: Element) => 
   each(values, (element) => {
     const band = bandOf(element);
     energy[band] = (energy[band] ?? 0) + element.expected ** 2;
-    if (!isAlike(element)) difference[band] = (difference[band] ?? 0) + (element.actual - element.expected) ** 2;
+    difference[band] = (difference[band] ?? 0) + squareOf(element);
   });
   return Array.from(difference, (sum, band) => (sum === 0 ? 0 : Math.sqrt(sum / (energy[band] ?? 0))));
 }
@@ -164,8 +167,11 @@ function histogramOf(values: PairValues, size: number): Histogram {
   const [below, above] = [EXPONENTS.map(() => 0), EXPONENTS.map(() => 0)];
   let equal = 0;
   each(values, (element) => {
-    if (isAlike(element)) equal++;
-    if (isAlike(element) || !areFinite(element)) return;
+    if (!areFinite(element)) return;
+    if (isAlike(element)) {
+      equal++;
+      return;
+    }
     const difference = (element.actual - element.expected) / size;
     const exponent = Math.log10(Math.abs(difference));
     const bin = Math.max(0, Math.min(EXPONENTS.length - 1, Math.floor(2 * (exponent - (EXPONENTS[0] ?? 0)))));

@@ -9,7 +9,7 @@ export function curvesSection(state: State): HTMLElement | null {
   const { report } = state;
   const names = report.columns;
   if (names.length === 0) return null;
-  let [name, step] = [names.includes("output") ? "output" : (names.at(-1) ?? ""), "0"];
+  let [name, step] = [names.includes("output") ? "output" : (names.at(-1) ?? ""), String(state.chosen.step)];
   const place = h("div", { class: "curves" });
   const draw = () => place.replaceChildren(...curvesOf(state, name, Number(step)));
   draw();

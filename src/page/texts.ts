@@ -156,7 +156,7 @@ export function moreSections({ report: { sections } }: State): HTMLElement[] {
           chart(label, (width) =>
             lines(
               width,
-              points.map((point) => ({ ...point, y: numeric(point.y) })),
+              points.map((point) => ({ ...point, y: numeric(point.y), isBad: typeof point.y === "string" })),
               axes,
             ),
           ),

@@ -94,4 +94,13 @@ describe("a pair in detail", () => {
     expect(heads[0]).toBeGreaterThan(0);
     expect(heads[1]).toBeNaN();
   });
+
+  it("NaN on both sides is not taken for nothing", () => {
+    const layout = { outer: 1, columns: 4, expectedColumns: 4, actualColumns: 4, expectedTokens: 1, actualTokens: 1 };
+    const values = Float32Array.of(1, Number.NaN, 3, 4);
+    const ranges = [{ expectedToken: 0, actualToken: 0, count: 1 }];
+    const { grid, histogram } = opDetail({ layout, ranges, expected: values, actual: values.slice() }, null);
+    expect(grid.values).toEqual([[0, Number.NaN, 0, 0]]);
+    expect(histogram.equal).toBe(3);
+  });
 });

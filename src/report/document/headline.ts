@@ -26,7 +26,9 @@ export function headlineOf(sources: ReportSources, [first]: readonly Finding[]):
 function rest({ audit, comparison }: ReportSources): string {
   const others = (audit?.faults.length ?? 1) - 1;
   if (others > 0) return others === 1 ? "1 more op is wrong by itself" : `${others} more ops are wrong by themselves`;
-  return comparison === null ? "no other op is wrong by itself" : "what differs after it inherits that";
+  // That the rest inherits it is known only where the rest was judged, and is clean.
+  const open = (audit?.counts.suspicious ?? 0) + (audit?.counts["not-judged"] ?? 0);
+  return comparison === null || open > 0 ? "no other op is found wrong" : "what differs after it inherits that";
 }
 
 function matched({ comparison, audit }: ReportSources): string {
