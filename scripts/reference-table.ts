@@ -5,12 +5,12 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
-import { readPrompt } from "../src/cli/prompt.ts";
 import { traceReference } from "../src/cli/references.ts";
-import { traceModel } from "../src/cli/trace-model.ts";
 import { compareTraces } from "../src/compare/compare.ts";
 import { openModel } from "../src/model/model.ts";
 import { kindOf } from "../src/report/comparison.ts";
+import { readPrompt } from "../src/run/prompt.ts";
+import { traceModel } from "../src/run/trace-model.ts";
 import { Trace } from "../src/trace/reader.ts";
 
 const cache = process.env.FAULTLINE_CACHE ?? join(homedir(), ".cache", "faultline");

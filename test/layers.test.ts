@@ -9,11 +9,21 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "src/model": ["src/trace"],
   "src/engine": ["src/model", "src/trace"],
   "src/oracle": ["src/model", "src/trace"],
+  "src/run": ["src/oracle", "src/engine", "src/model", "src/trace"],
   "src/compare": ["src/oracle", "src/model", "src/trace"],
   "src/report": ["src/compare", "src/oracle", "src/model", "src/trace"],
   "src/page": ["src/report"],
-  "src/api": ["src/report", "src/compare", "src/oracle", "src/model", "src/trace"],
-  "src/cli": ["src/report", "src/compare", "src/oracle", "src/engine", "src/model", "src/trace", "references"],
+  "src/api": ["src/run", "src/report", "src/compare", "src/oracle", "src/engine", "src/model", "src/trace"],
+  "src/cli": [
+    "src/run",
+    "src/report",
+    "src/compare",
+    "src/oracle",
+    "src/engine",
+    "src/model",
+    "src/trace",
+    "references",
+  ],
   references: ["src/model", "src/trace"],
 };
 

@@ -1,11 +1,11 @@
 /** How fast two full traces are compared: beside reading the same bytes, and beside numpy measuring the same. */
 import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { readPrompt } from "../../src/cli/prompt.ts";
-import { traceModel } from "../../src/cli/trace-model.ts";
 import { compareTraces } from "../../src/compare/compare.ts";
 import type { DeviceKind } from "../../src/engine/device.ts";
 import { openModel } from "../../src/model/model.ts";
+import { readPrompt } from "../../src/run/prompt.ts";
+import { traceModel } from "../../src/run/trace-model.ts";
 import { InputError } from "../../src/trace/errors.ts";
 import { Trace } from "../../src/trace/reader.ts";
 import { Numpy } from "./numpy.ts";

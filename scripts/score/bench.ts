@@ -2,9 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Prompt } from "../../src/cli/prompt.ts";
 import { type ReferenceName, traceReference } from "../../src/cli/references.ts";
-import { traceModel } from "../../src/cli/trace-model.ts";
 import { Gpu } from "../../src/engine/device.ts";
 import { Executor } from "../../src/engine/executor.ts";
 import type { Fault } from "../../src/engine/faults/fault.ts";
@@ -12,6 +10,8 @@ import { GpuWeights } from "../../src/engine/weights.ts";
 import { type Model, openModel } from "../../src/model/model.ts";
 import { type Tokenizer, tokenizerFromMetadata } from "../../src/model/tokenizer.ts";
 import { BLOCKS_OF_32 } from "../../src/oracle/arithmetic.ts";
+import type { Prompt } from "../../src/run/prompt.ts";
+import { traceModel } from "../../src/run/trace-model.ts";
 import type { CaptureLevel } from "../../src/trace/capture.ts";
 import { Trace } from "../../src/trace/reader.ts";
 import { TraceWriter, vocabularyOf } from "../../src/trace/writer.ts";

@@ -10,6 +10,7 @@ import { auditJson } from "../report/audit-facts.ts";
 import { blindSpotsText } from "../report/blind-spots.ts";
 import { causePhrase } from "../report/diagnosis.ts";
 import { reportOf } from "../report/document/report.ts";
+import { piecesOf } from "../run/prompt.ts";
 import { tapFilter, tapMatcher } from "../trace/capture.ts";
 import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
@@ -25,7 +26,6 @@ import {
   integer,
   type OutputOptions,
 } from "./options.ts";
-import { piecesOf } from "./prompt.ts";
 import { addReportOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
 
 interface Options extends OutputOptions, ReportOptions {

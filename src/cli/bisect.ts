@@ -9,6 +9,9 @@ import { bisectionJson, bisectionText, bisectionVerdict } from "../report/bisect
 import { plain } from "../report/colors.ts";
 import { reportOf } from "../report/document/report.ts";
 import { reportHtml } from "../report/formats/html.ts";
+import type { EngineOptions, PromptOptions } from "../run/options.ts";
+import { plantedIn } from "../run/planted.ts";
+import { readPrompt } from "../run/prompt.ts";
 import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
 import { DIVERGENT } from "./compare.ts";
@@ -21,17 +24,13 @@ import {
   addOutputOptions,
   addPromptOptions,
   addSuggestOption,
-  type EngineOptions,
   integer,
   type OutputOptions,
-  type PromptOptions,
 } from "./options.ts";
-import { plantedIn } from "./planted.ts";
-import { readPrompt } from "./prompt.ts";
 import { addReferenceOptions, referenceName } from "./reference.ts";
 import { REFERENCES, type ReferenceOptions, type ReferenceRun, traceReference } from "./references.ts";
 import { addReportOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
-import { traceModel } from "./trace-model.ts";
+import { traced } from "./traced.ts";
 
 type Options = PromptOptions &
   EngineOptions &
@@ -191,7 +190,7 @@ async function plan(model: Model, options: Options, version: string) {
     actual: async () => {
       if (actual !== undefined) return actual;
       const path = join(output, "actual.arrow");
-      const summary = await traceModel({
+      const summary = await traced({
         ...common,
         // A fault of the token sequence is the engine's alone: the reference runs the prompt as it was meant.
         prompt: { ...planted.prompt, text },

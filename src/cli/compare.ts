@@ -6,12 +6,12 @@ import { comparisonText } from "../report/comparison.ts";
 import { comparisonJson } from "../report/comparison-facts.ts";
 import { reportOf } from "../report/document/report.ts";
 import type { ReportSources } from "../report/document/sources.ts";
+import { piecesOf } from "../run/prompt.ts";
 import { Trace } from "../trace/reader.ts";
 import { modelOf } from "./audited.ts";
 import { judge, suggestions } from "./judge.ts";
 import { addGitBisectOption, addOutputOptions, addSuggestOption, type OutputOptions } from "./options.ts";
 import { progressBar } from "./progress.ts";
-import { piecesOf } from "./prompt.ts";
 import { addReportOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
 
 type Options = OutputOptions &

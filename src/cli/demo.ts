@@ -13,12 +13,13 @@ import { plain } from "../report/colors.ts";
 import { type DemoRun, demoHead, demoJson, demoRunText, demoTail, isAsPlanted } from "../report/demo.ts";
 import { reportOf } from "../report/document/report.ts";
 import { reportHtml } from "../report/formats/html.ts";
+import type { DeviceOption } from "../run/options.ts";
+import { readPrompt } from "../run/prompt.ts";
 import { Trace } from "../trace/reader.ts";
 import { EMBEDDED_MODEL } from "./embedded.ts";
 import { madeFolder } from "./folders.ts";
-import { addDeviceOption, addOutputOptions, type DeviceOption, type OutputOptions } from "./options.ts";
-import { readPrompt } from "./prompt.ts";
-import { traceModel } from "./trace-model.ts";
+import { addDeviceOption, addOutputOptions, type OutputOptions } from "./options.ts";
+import { traced } from "./traced.ts";
 
 /** What HuggingFace Transformers made of the embedded model (scripts/reference-trace.sh). */
 const REFERENCE = "models/faultline-tiny-f16.hf.arrow";
@@ -93,7 +94,7 @@ async function demoRun(
     capture: "full" as const,
     taps: OPS,
   };
-  const { generated } = await traceModel(run);
+  const { generated } = await traced(run);
   const actual = await Trace.open(output);
   try {
     const comparison = await compareTraces(expected, actual);

@@ -10,12 +10,12 @@ import {
 } from "../compare/determinism.ts";
 import type { Fault } from "../engine/faults/fault.ts";
 import type { DeterminismFacts, Where } from "../report/determinism.ts";
+import { openEngine, sizesOf } from "../run/engine.ts";
+import type { EngineOptions } from "../run/options.ts";
 import { elementsOf, rowsAndColumns, shapeOf } from "../trace/dims.ts";
 import { InputError } from "../trace/errors.ts";
 import { type RepeatedRun, RepeatedRuns } from "./determinism-runs.ts";
-import { openEngine, sizesOf } from "./engine.ts";
-import type { EngineOptions } from "./options.ts";
-import { progressBar } from "./progress.ts";
+import { onTerminal, progressBar } from "./progress.ts";
 
 /** Values of one step that are held in memory at once. */
 const FULL_STEP_BYTES = 1 << 30;
@@ -127,7 +127,7 @@ async function onDevice<T>(
   follow?: readonly number[],
 ): Promise<{ result: T; device: string }> {
   const sizes = sizesOf(run.engine, run.tokens.length, run.steps);
-  const engine = await openEngine(run.model, run.engine, sizes, run.quiet, run.faults);
+  const engine = await openEngine(run.model, run.engine, sizes, onTerminal(run.quiet), run.faults);
   try {
     if (engine.gpu === undefined) throw new Error("an engine without a GPU");
     return { result: await body(new RepeatedRuns(run, engine.gpu.executor, count, follow)), device: engine.device };

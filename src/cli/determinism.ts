@@ -3,6 +3,9 @@ import type { Command } from "commander";
 import { openModel } from "../model/model.ts";
 import { determinismJson, determinismText } from "../report/determinism.ts";
 import { determinismReport } from "../report/document/determinism.ts";
+import type { EngineOptions, PromptOptions } from "../run/options.ts";
+import { plantedIn } from "../run/planted.ts";
+import { readPrompt } from "../run/prompt.ts";
 import { DIVERGENT } from "./compare.ts";
 import { checkDeterminism } from "./determinism-checks.ts";
 import {
@@ -10,13 +13,9 @@ import {
   addGitBisectOption,
   addOutputOptions,
   addPromptOptions,
-  type EngineOptions,
   integer,
   type OutputOptions,
-  type PromptOptions,
 } from "./options.ts";
-import { plantedIn } from "./planted.ts";
-import { readPrompt } from "./prompt.ts";
 import { addPageOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
 
 type Options = PromptOptions &

@@ -9,6 +9,7 @@ import { diagnoseAudit } from "../compare/judged-audit.ts";
 import { TraceValues } from "../compare/run-values.ts";
 import type { Model } from "../model/model.ts";
 import { type DiagnosedOp, diagnosesJson, diagnosesText } from "../report/diagnoses.ts";
+import { readPrompt } from "../run/prompt.ts";
 import { tapMatcher } from "../trace/capture.ts";
 import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
@@ -17,8 +18,7 @@ import { DIVERGENT } from "./compare.ts";
 import { inTemporaryFolder } from "./folders.ts";
 import { addGitBisectOption, addOutputOptions, type OutputOptions } from "./options.ts";
 import { progressBar } from "./progress.ts";
-import { readPrompt } from "./prompt.ts";
-import { traceModel } from "./trace-model.ts";
+import { traced } from "./traced.ts";
 
 interface Options extends OutputOptions {
   readonly model: string;
@@ -142,7 +142,7 @@ async function oracleRun(model: Model, trace: Trace, output: string, version: st
     );
   }
   const { tokenizer, prompt } = readPrompt(model, { tokens: first.tokens }, follow.length);
-  await traceModel({
+  await traced({
     ...{ model, tokenizer, prompt, steps: follow.length, follow, output, version },
     capture: "full",
     engine: { device: "oracle", dtype: "f32", kvCache: true },

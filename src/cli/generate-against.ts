@@ -6,15 +6,16 @@ import { type GenerationFacts, generationFacts } from "../compare/generation.ts"
 import { traceSequence } from "../compare/tokens.ts";
 import type { Model } from "../model/model.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
+import type { EngineOptions, PromptOptions } from "../run/options.ts";
+import { plantedIn } from "../run/planted.ts";
+import { readPrompt } from "../run/prompt.ts";
 import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
 import { inTemporaryFolder } from "./folders.ts";
-import type { EngineOptions, OutputOptions, PromptOptions } from "./options.ts";
-import { plantedIn } from "./planted.ts";
-import { readPrompt } from "./prompt.ts";
+import type { OutputOptions } from "./options.ts";
 import { referenceName } from "./reference.ts";
 import { type ReferenceOptions, traceReference } from "./references.ts";
-import { traceModel } from "./trace-model.ts";
+import { traced } from "./traced.ts";
 
 export type AgainstOptions = PromptOptions &
   EngineOptions &
@@ -72,7 +73,7 @@ async function generatedIn(folder: string, model: Model, options: AgainstOptions
     const own = async () => {
       const output = join(folder, "actual.arrow");
       const { prompt, faults } = planted;
-      await traceModel({ ...common, ...said, prompt, engine: options, faults, output });
+      await traced({ ...common, ...said, prompt, engine: options, faults, output });
       return trace(output);
     };
     const mine = actual === undefined ? await own() : await trace(actual);

@@ -6,22 +6,22 @@ import { type Model, openModel } from "../model/model.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
 import { generatedJson, generationText } from "../report/generation.ts";
 import { generationJson } from "../report/trace-summary.ts";
+import { openEngine, sizesOf } from "../run/engine.ts";
+import type { EngineOptions, PromptOptions } from "../run/options.ts";
+import { plantedIn } from "../run/planted.ts";
+import { readPrompt } from "../run/prompt.ts";
 import { InputError } from "../trace/errors.ts";
 import { DIVERGENT } from "./compare.ts";
-import { openEngine, sizesOf } from "./engine.ts";
 import { generateAgainst } from "./generate-against.ts";
 import {
   addEngineOptions,
   addOutputOptions,
   addPromptOptions,
-  type EngineOptions,
   integer,
   number,
   type OutputOptions,
-  type PromptOptions,
 } from "./options.ts";
-import { plantedIn } from "./planted.ts";
-import { readPrompt } from "./prompt.ts";
+import { onTerminal } from "./progress.ts";
 import { addReferenceOptions } from "./reference.ts";
 import { REFERENCES, type ReferenceOptions } from "./references.ts";
 
@@ -60,7 +60,7 @@ export function addGenerate(program: Command, version: string): void {
         const { tokenizer } = given;
         const { prompt, faults } = plantedIn(model, options, given, length - 1);
         const sizes = sizesOf(options, prompt.tokens.length, length);
-        const engine = await openEngine(model, options, sizes, options.quiet, faults);
+        const engine = await openEngine(model, options, sizes, onTerminal(options.quiet), faults);
         try {
           const started = performance.now();
           const stream = textStream(tokenizer, options.json ? () => {} : (text) => process.stdout.write(text));

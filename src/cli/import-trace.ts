@@ -5,12 +5,12 @@ import type { Source } from "../../references/import/source.ts";
 import { readGgufMetadata } from "../model/gguf-metadata.ts";
 import { fileDigest, graphOfArchitecture, type Model } from "../model/model.ts";
 import { tokenizerFromMetadata } from "../model/tokenizer.ts";
-import type { TraceFacts } from "../report/trace-summary.ts";
+import { modelFacts } from "../run/model-facts.ts";
 import { type CaptureLevel, tapFilter, tapMatcher } from "../trace/capture.ts";
 import { InputError } from "../trace/errors.ts";
 import type { Manifest } from "../trace/record.ts";
+import type { TraceFacts } from "../trace/trace-facts.ts";
 import { TraceWriter, vocabularyOf } from "../trace/writer.ts";
-import { modelFacts } from "./model-facts.ts";
 import { progressBar } from "./progress.ts";
 
 export interface ImportRun {

@@ -17,17 +17,18 @@ import { type Model, openModel } from "../model/model.ts";
 import type { OpKind } from "../model/ops.ts";
 import { packageRoot } from "../model/package-root.ts";
 import type { ChosenToken, KernelsModelFacts, TimedPart } from "../report/kernels-model.ts";
+import { type Engine, OWN_SETTINGS } from "../run/engine.ts";
+import type { DeviceOption, PromptOptions } from "../run/options.ts";
+import { type Prompt, readPrompt } from "../run/prompt.ts";
 import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
 import { EMBEDDED_MODEL } from "./embedded.ts";
-import { type Engine, OWN_SETTINGS } from "./engine.ts";
 import { inTemporaryFolder } from "./folders.ts";
 import { changedKernels, kernelsIn, misfit } from "./kernel-folders.ts";
 import { endlessStep, modelLimit } from "./kernel-limits.ts";
-import type { DeviceOption, OutputOptions, PromptOptions } from "./options.ts";
+import type { OutputOptions } from "./options.ts";
 import { progressBar } from "./progress.ts";
-import { type Prompt, readPrompt } from "./prompt.ts";
-import { traceModel } from "./trace-model.ts";
+import { traced } from "./traced.ts";
 
 export interface KernelsModelOptions extends OutputOptions, PromptOptions {
   readonly device: Exclude<DeviceOption, "oracle">;
@@ -117,7 +118,7 @@ async function versionsRun(run: Run): Promise<KernelsModelFacts> {
     const executors = { own: executorOf(own), other: executorOf(other) };
     const device = gpu.adapter.description;
     const tracedBy = (version: Version, name: "own" | "other", follow?: readonly number[]) =>
-      traced({ ...run, prompt, tokenizer, steps, gpu, name, executor: executors[name] }, version, follow);
+      versionTraced({ ...run, prompt, tokenizer, steps, gpu, name, executor: executors[name] }, version, follow);
     const first = await tracedBy(own, "own");
     const second = await tracedBy(other, "other", first.generated);
     const traces = { own: await Trace.open(first.file), other: await Trace.open(second.file) };
@@ -164,7 +165,7 @@ interface TracedRun extends Run {
 }
 
 /** A trace of one version at level full, over the tokens of another run where these are given. */
-async function traced(run: TracedRun, { folder, sourceOf }: Version, follow: readonly number[] | undefined) {
+async function versionTraced(run: TracedRun, { folder, sourceOf }: Version, follow: readonly number[] | undefined) {
   const { model, prompt, tokenizer, steps, gpu, name, executor, options, version } = run;
   const engine: Engine = {
     ...{ runner: executor, device: gpu.adapter.description, dtype: "f32", close: () => {} },
@@ -172,7 +173,7 @@ async function traced(run: TracedRun, { folder, sourceOf }: Version, follow: rea
     ...(folder === null ? {} : { producer: { name: "kernels", version: folder } }),
   };
   try {
-    return await traceModel({
+    return await traced({
       ...{ model, prompt, tokenizer, steps, version, capture: "full", label: name === "own" ? "one" : "the other" },
       ...{ output: join(run.folder, `${name}.arrow`), open: async () => engine },
       engine: { device: options.device, dtype: "f32", kvCache: true },

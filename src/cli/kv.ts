@@ -11,11 +11,15 @@ import { runSteps } from "../engine/steps.ts";
 import { type Model, openModel } from "../model/model.ts";
 import { cacheJson, cacheText, cacheVerdict } from "../report/cache-check.ts";
 import { cacheReport } from "../report/document/kv.ts";
+import { openEngine } from "../run/engine.ts";
+import type { EngineOptions, PromptOptions } from "../run/options.ts";
+import { plantedIn } from "../run/planted.ts";
+import { readPrompt } from "../run/prompt.ts";
+import type { TraceRun } from "../run/trace-model.ts";
 import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
 import { audited } from "./audited.ts";
 import { DIVERGENT } from "./compare.ts";
-import { openEngine } from "./engine.ts";
 import { inTemporaryFolder, madeFolder } from "./folders.ts";
 import { spotsOf } from "./judge.ts";
 import {
@@ -23,15 +27,12 @@ import {
   addGitBisectOption,
   addOutputOptions,
   addPromptOptions,
-  type EngineOptions,
   integer,
   type OutputOptions,
-  type PromptOptions,
 } from "./options.ts";
-import { plantedIn } from "./planted.ts";
-import { readPrompt } from "./prompt.ts";
+import { onTerminal } from "./progress.ts";
 import { addPageOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
-import { type TraceRun, traceModel } from "./trace-model.ts";
+import { traced } from "./traced.ts";
 
 interface Options extends PromptOptions, EngineOptions, OutputOptions, ReportOptions {
   readonly steps: number;
@@ -123,7 +124,13 @@ async function ownRuns(model: Model, options: Options, folder: string, version: 
   const there = RUNS.map((name) => join(folder, `${name}.arrow`)).find((path) => existsSync(path));
   if (there !== undefined) throw new InputError(`${there}: is there already; choose another folder with -o`);
   madeFolder(folder);
-  const engine = await openEngine(model, options, { capacity: length, longestStep: length }, options.quiet, faults);
+  const engine = await openEngine(
+    model,
+    options,
+    { capacity: length, longestStep: length },
+    onTerminal(options.quiet),
+    faults,
+  );
   try {
     const common: Omit<TraceRun, "prompt" | "steps" | "output"> = {
       ...{ model, tokenizer, engine: options, version, faults, capture: "full", taps: ["!rope.*"] },
@@ -134,7 +141,7 @@ async function ownRuns(model: Model, options: Options, folder: string, version: 
     const steps = length - 1;
     const step = async (name: string, follow: readonly number[]) => {
       const output = join(folder, `${name}.arrow`);
-      const { generated } = await traceModel({
+      const { generated } = await traced({
         ...{ ...common, prompt: { text: prompt.text, tokens: [first] }, steps, follow, output },
       });
       return { output, sequence: [first, ...generated.slice(0, steps)] };
@@ -143,7 +150,7 @@ async function ownRuns(model: Model, options: Options, folder: string, version: 
     await runOther(engine.runner, sequence, model.parameters.vocab);
     const { output: afterReset } = await step("after-reset", sequence.slice(1));
     const prefill = join(folder, "prefill.arrow");
-    await traceModel({ ...common, prompt: { text: prompt.text, tokens: sequence }, steps: 0, output: prefill });
+    await traced({ ...common, prompt: { text: prompt.text, tokens: sequence }, steps: 0, output: prefill });
     return { prefill, stepped, afterReset };
   } finally {
     await engine.close();

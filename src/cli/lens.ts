@@ -7,21 +7,15 @@ import type { Fault } from "../engine/faults/fault.ts";
 import { type Model, openModel } from "../model/model.ts";
 import { lensReport } from "../report/document/lens.ts";
 import { type LensFacts, type LensRun, lensJson, lensText } from "../report/lens.ts";
+import { openEngine, sizesOf } from "../run/engine.ts";
+import type { EngineOptions, PromptOptions } from "../run/options.ts";
+import { plantedIn } from "../run/planted.ts";
+import { readPrompt } from "../run/prompt.ts";
 import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
 import { isResidualStream } from "../trace/taps.ts";
-import { openEngine, sizesOf } from "./engine.ts";
-import {
-  addEngineOptions,
-  addOutputOptions,
-  addPromptOptions,
-  type EngineOptions,
-  integer,
-  type OutputOptions,
-  type PromptOptions,
-} from "./options.ts";
-import { plantedIn } from "./planted.ts";
-import { readPrompt } from "./prompt.ts";
+import { addEngineOptions, addOutputOptions, addPromptOptions, integer, type OutputOptions } from "./options.ts";
+import { onTerminal } from "./progress.ts";
 import { addPageOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
 
 type Options = PromptOptions & EngineOptions & OutputOptions & ReportOptions & { top: number; vs?: readonly string[] };
@@ -107,7 +101,13 @@ async function runRows(
   options: Options,
   faults: readonly Fault[],
 ): Promise<HiddenRow[]> {
-  const engine = await openEngine(model, options, sizesOf(options, tokens.length, 0), options.quiet, faults);
+  const engine = await openEngine(
+    model,
+    options,
+    sizesOf(options, tokens.length, 0),
+    onTerminal(options.quiet),
+    faults,
+  );
   try {
     const outcome = await engine.runner.step(0, tokens, { level: "full", wants: isResidualStream });
     return hiddenRows(outcome.records(0));

@@ -1,24 +1,7 @@
 /** Options that several commands share, and their parsing. */
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { DEVICES } from "../run/options.ts";
 import { CAPTURE_LEVELS, type CaptureLevel } from "../trace/capture.ts";
-
-export const DEVICES = ["auto", "hardware", "software", "oracle"] as const;
-export type DeviceOption = (typeof DEVICES)[number];
-
-export interface PromptOptions {
-  readonly prompt?: string;
-  readonly chat?: string;
-  readonly system?: string;
-  readonly tokens?: readonly number[];
-}
-
-export interface EngineOptions {
-  readonly device: DeviceOption;
-  readonly dtype: "f32" | "f16";
-  readonly layers?: string;
-  readonly kvCache: boolean;
-  readonly fault?: readonly string[];
-}
 
 export interface OutputOptions {
   readonly json?: boolean;

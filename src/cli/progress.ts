@@ -1,16 +1,10 @@
 /** Progress on the terminal: a bar on standard error, only where that is a terminal and only for what takes its time. */
 import { SingleBar } from "cli-progress";
-
-export interface Progress {
-  update(done: number, total: number): void;
-  stop(): void;
-}
-
-const SILENT: Progress = { update: () => {}, stop: () => {} };
+import { type Progress, UNWATCHED, type Watch } from "../run/progress.ts";
 
 /** A bar named `label`, shown from the first update on. */
 export function progressBar(label: string, unit: string, quiet: boolean | undefined): Progress {
-  if (quiet || !process.stderr.isTTY) return SILENT;
+  if (quiet || !process.stderr.isTTY) return UNWATCHED(label, unit);
   let bar: SingleBar | undefined;
   return {
     update(done, total) {
@@ -26,3 +20,9 @@ export function progressBar(label: string, unit: string, quiet: boolean | undefi
     },
   };
 }
+
+/** Bars for the parts of a run. */
+export const onTerminal =
+  (quiet: boolean | undefined): Watch =>
+  (label, unit) =>
+    progressBar(label, unit, quiet);

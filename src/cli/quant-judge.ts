@@ -6,11 +6,11 @@ import type { Fault } from "../engine/faults/fault.ts";
 import { parseFaults } from "../engine/faults/parse.ts";
 import { type Model, openModel } from "../model/model.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
+import type { EngineOptions } from "../run/options.ts";
 import { rowsAndColumns } from "../trace/dims.ts";
 import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
 import { audited } from "./audited.ts";
-import type { EngineOptions } from "./options.ts";
 import { type QuantTraces, traceQuantised } from "./quant-runs.ts";
 import { checkWeights } from "./quant-weights.ts";
 

@@ -4,10 +4,12 @@ import { runProgram } from "../../references/program.ts";
 import type { Fault } from "../engine/faults/fault.ts";
 import type { Model } from "../model/model.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
-import { openEngine } from "./engine.ts";
+import { openEngine } from "../run/engine.ts";
+import type { EngineOptions } from "../run/options.ts";
+import type { TraceRun } from "../run/trace-model.ts";
 import { madeFolder } from "./folders.ts";
-import type { EngineOptions } from "./options.ts";
-import { type TraceRun, traceModel } from "./trace-model.ts";
+import { onTerminal } from "./progress.ts";
+import { traced } from "./traced.ts";
 
 export interface QuantRun {
   readonly model: Model;
@@ -53,10 +55,16 @@ async function traceEngine(run: QuantRun, path: (name: string) => string): Promi
   const { model, tokenizer, tokens, text, engine: options, faults, version, quiet } = run;
   const common = { model, tokenizer, steps: 0, version, ...(quiet === undefined ? {} : { quiet }) };
   const longest = Math.max(tokens.length, text.length);
-  const engine = await openEngine(model, options, { capacity: longest, longestStep: longest }, quiet, faults);
+  const engine = await openEngine(
+    model,
+    options,
+    { capacity: longest, longestStep: longest },
+    onTerminal(quiet),
+    faults,
+  );
   try {
     const trace = (name: string, ids: readonly number[], more: Pick<TraceRun, "capture" | "taps">) =>
-      traceModel({
+      traced({
         ...{ ...common, ...more, engine: options, faults, output: path(name) },
         prompt: { text: null, tokens: ids },
         open: async () => ({ ...engine, close: () => {} }),

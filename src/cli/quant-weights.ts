@@ -7,10 +7,10 @@ import { type WeightDifference, weightDifference } from "../compare/weight-diffe
 import type { Fault } from "../engine/faults/fault.ts";
 import type { Model } from "../model/model.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
+import type { EngineOptions } from "../run/options.ts";
 import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
-import type { EngineOptions } from "./options.ts";
-import { traceModel } from "./trace-model.ts";
+import { traced } from "./traced.ts";
 
 export interface WeightCheckRun {
   readonly model: Model;
@@ -52,7 +52,7 @@ async function differenceOf({ model, faults, llamaCpp, run }: WeightCheckRun, na
   const output = join(folder, "weight.arrow");
   const prompt = { text: null, tokens: [0] };
   const taps = [`weight:${name}`];
-  await traceModel({
+  await traced({
     ...{ model, tokenizer, prompt, steps: 0, output, capture: "full", taps, engine, version, faults, quiet: true },
   });
   const trace = await Trace.open(output);

@@ -10,6 +10,8 @@ import { type Model, openModel } from "../model/model.ts";
 import { type Tokenizer, tokenizerFromMetadata } from "../model/tokenizer.ts";
 import { quantReport } from "../report/document/quant.ts";
 import { quantJson, quantText, quantVerdict } from "../report/quantisation.ts";
+import type { EngineOptions, PromptOptions } from "../run/options.ts";
+import { readPrompt } from "../run/prompt.ts";
 import { InputError } from "../trace/errors.ts";
 import { DIVERGENT } from "./compare.ts";
 import { inTemporaryFolder, madeFolder } from "./folders.ts";
@@ -18,12 +20,9 @@ import {
   addGitBisectOption,
   addOutputOptions,
   addPromptOptions,
-  type EngineOptions,
   integer,
   type OutputOptions,
-  type PromptOptions,
 } from "./options.ts";
-import { readPrompt } from "./prompt.ts";
 import { BASE, QuantJudge } from "./quant-judge.ts";
 import { addPageOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
 

@@ -3,17 +3,11 @@ import { statSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { openModel } from "../model/model.ts";
 import { traceSummaryJson, traceSummaryText } from "../report/trace-summary.ts";
+import type { PromptOptions } from "../run/options.ts";
+import { readPrompt } from "../run/prompt.ts";
 import type { CaptureLevel } from "../trace/capture.ts";
 import { InputError } from "../trace/errors.ts";
-import {
-  addCaptureOptions,
-  addOutputOptions,
-  addPromptOptions,
-  integer,
-  type OutputOptions,
-  type PromptOptions,
-} from "./options.ts";
-import { readPrompt } from "./prompt.ts";
+import { addCaptureOptions, addOutputOptions, addPromptOptions, integer, type OutputOptions } from "./options.ts";
 import {
   type FolderRun,
   REFERENCES,

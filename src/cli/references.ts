@@ -5,15 +5,15 @@ import { dumpLlamaCpp } from "../../references/llamacpp/dump.ts";
 import { OnnxRunner, onnxRuntimeVersion } from "../../references/onnx/runner.ts";
 import type { Model } from "../model/model.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
-import type { TraceFacts } from "../report/trace-summary.ts";
+import type { Engine } from "../run/engine.ts";
+import type { Prompt } from "../run/prompt.ts";
 import type { CaptureLevel } from "../trace/capture.ts";
 import { InputError } from "../trace/errors.ts";
-import type { Engine } from "./engine.ts";
+import type { TraceFacts } from "../trace/trace-facts.ts";
 import { inTemporaryFolder } from "./folders.ts";
 import { importTrace } from "./import-trace.ts";
 import { progressBar } from "./progress.ts";
-import type { Prompt } from "./prompt.ts";
-import { traceModel } from "./trace-model.ts";
+import { traced } from "./traced.ts";
 
 export const REFERENCES = ["llamacpp", "hf", "onnx"] as const;
 export type ReferenceName = (typeof REFERENCES)[number];
@@ -151,7 +151,7 @@ function traceOnnx(run: ReferenceRun): Promise<TraceFacts> {
   };
   // Rotary tables are ours and are not traced as if they were the reference's.
   const taps = run.taps ?? ["!rope.*"];
-  return traceModel({
+  return traced({
     ...run,
     taps,
     engine: { device: "oracle", dtype: "f32", kvCache: true },

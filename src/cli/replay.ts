@@ -9,10 +9,11 @@ import { parseFaults } from "../engine/faults/parse.ts";
 import { runSingleOp } from "../engine/single-op.ts";
 import { arithmeticOf } from "../oracle/arithmetic.ts";
 import { isWrong, type Replayed, replayJson, replayText } from "../report/replay.ts";
+import { OWN_SETTINGS } from "../run/engine.ts";
+import type { DeviceOption } from "../run/options.ts";
 import { InputError } from "../trace/errors.ts";
 import { DIVERGENT } from "./compare.ts";
-import { OWN_SETTINGS } from "./engine.ts";
-import { addDeviceOption, addFaultOption, addOutputOptions, type DeviceOption, type OutputOptions } from "./options.ts";
+import { addDeviceOption, addFaultOption, addOutputOptions, type OutputOptions } from "./options.ts";
 
 interface ReplayOptions extends OutputOptions {
   readonly actual?: string;

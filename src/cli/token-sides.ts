@@ -7,11 +7,11 @@ import { renderChat } from "../model/chat-template.ts";
 import { ModelError } from "../model/errors.ts";
 import { type GgufMetadata, optionalInteger, optionalString } from "../model/metadata.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
+import type { PromptOptions } from "../run/options.ts";
+import { chatMessages, type Prompt, promptTokens } from "../run/prompt.ts";
 import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
 import type { Manifest } from "../trace/record.ts";
-import type { PromptOptions } from "./options.ts";
-import { chatMessages, type Prompt, promptTokens } from "./prompt.ts";
 
 export interface SidesRequest {
   /** GGUF file. */

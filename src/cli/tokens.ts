@@ -5,10 +5,11 @@ import { readGgufMetadata } from "../model/gguf-metadata.ts";
 import { tokenizerFromMetadata } from "../model/tokenizer.ts";
 import { tokensJson, tokensText } from "../report/tokens.ts";
 import { againstJson, againstText } from "../report/tokens-against.ts";
+import type { PromptOptions } from "../run/options.ts";
+import { promptTokens } from "../run/prompt.ts";
 import { InputError } from "../trace/errors.ts";
 import { DIVERGENT } from "./compare.ts";
-import { addOutputOptions, addPromptOptions, type OutputOptions, type PromptOptions } from "./options.ts";
-import { promptTokens } from "./prompt.ts";
+import { addOutputOptions, addPromptOptions, type OutputOptions } from "./options.ts";
 import { sidesOf } from "./token-sides.ts";
 
 type Options = PromptOptions & OutputOptions & { against?: string; all?: boolean; llamaCpp?: string };

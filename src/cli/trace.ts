@@ -2,20 +2,19 @@
 import type { Command } from "commander";
 import { openModel } from "../model/model.ts";
 import { traceSummaryJson, traceSummaryText } from "../report/trace-summary.ts";
+import type { EngineOptions, PromptOptions } from "../run/options.ts";
+import { plantedIn } from "../run/planted.ts";
+import { readPrompt } from "../run/prompt.ts";
 import type { CaptureLevel } from "../trace/capture.ts";
 import {
   addCaptureOptions,
   addEngineOptions,
   addOutputOptions,
   addPromptOptions,
-  type EngineOptions,
   integer,
   type OutputOptions,
-  type PromptOptions,
 } from "./options.ts";
-import { plantedIn } from "./planted.ts";
-import { readPrompt } from "./prompt.ts";
-import { traceModel } from "./trace-model.ts";
+import { traced } from "./traced.ts";
 
 type Options = PromptOptions &
   EngineOptions &
@@ -40,7 +39,7 @@ export function addTrace(program: Command, version: string): void {
         const { tokenizer } = given;
         const { prompt, faults } = plantedIn(model, options, given, options.steps);
         const { steps, output, capture, taps, quiet } = options;
-        const summary = await traceModel({
+        const summary = await traced({
           ...{ model, tokenizer, prompt, steps, output, capture, version, engine: options, faults },
           ...(taps === undefined ? {} : { taps }),
           ...(quiet === undefined ? {} : { quiet }),

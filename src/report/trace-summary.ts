@@ -1,20 +1,9 @@
 /** What `trace` and `generate` print when they are done. */
 
 import { z } from "zod";
+import type { TraceFacts } from "../trace/trace-facts.ts";
 import { colors } from "./colors.ts";
 import { seconds, visible } from "./numbers.ts";
-
-export interface TraceFacts {
-  readonly file: string;
-  readonly records: number;
-  readonly steps: number;
-  readonly prompt: readonly number[];
-  readonly generated: readonly number[];
-  readonly device: string;
-  readonly elapsedMs: number;
-  /** Largest resident memory of the process so far. */
-  readonly peakRssBytes: number;
-}
 
 export const traceSummarySchema = z.object({
   schema: z.literal("faultline.trace-summary/1"),

@@ -4,13 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { dumpSchema } from "../../references/dump-schema.ts";
-import { readPrompt } from "../../src/cli/prompt.ts";
-import { traceModel } from "../../src/cli/trace-model.ts";
 import { auditTrace } from "../../src/compare/audit.ts";
 import { compareTraces } from "../../src/compare/compare.ts";
 import { diagnoseAudit } from "../../src/compare/judged-audit.ts";
 import { FAULTS } from "../../src/engine/faults/table.ts";
 import { openModel } from "../../src/model/model.ts";
+import { readPrompt } from "../../src/run/prompt.ts";
+import { traceModel } from "../../src/run/trace-model.ts";
 import { Trace } from "../../src/trace/reader.ts";
 import { type Bench, embedded } from "../support/faults.ts";
 import {

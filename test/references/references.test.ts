@@ -4,11 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { quantizeModel } from "../../references/llamacpp/dump.ts";
-import { readPrompt } from "../../src/cli/prompt.ts";
 import { type ReferenceName, type ReferenceOptions, traceReference } from "../../src/cli/references.ts";
-import { traceModel } from "../../src/cli/trace-model.ts";
 import { type Comparison, compareTraces } from "../../src/compare/compare.ts";
 import { type Model, openModel } from "../../src/model/model.ts";
+import { readPrompt } from "../../src/run/prompt.ts";
+import { traceModel } from "../../src/run/trace-model.ts";
 import { Trace } from "../../src/trace/reader.ts";
 import { smolLm2 } from "../support/cache.ts";
 

@@ -1,4 +1,4 @@
-/** Runs a model and writes its trace: what `trace` and `demo` share. */
+/** Runs a model and writes its trace. */
 import { existsSync, realpathSync } from "node:fs";
 import type { Fault } from "../engine/faults/fault.ts";
 import { createSampler, GREEDY } from "../engine/sampler.ts";
@@ -8,16 +8,16 @@ import { recordPlan } from "../model/graph.ts";
 import { fileDigest, type Model } from "../model/model.ts";
 import { ropePlans, ropeRecords } from "../model/rope-records.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
-import type { TraceFacts } from "../report/trace-summary.ts";
 import { type CaptureLevel, type Recording, tapFilter, tapMatcher } from "../trace/capture.ts";
 import { elementsOf, shapeOf } from "../trace/dims.ts";
 import { InputError } from "../trace/errors.ts";
 import type { Manifest, RecordPlan } from "../trace/record.ts";
+import type { TraceFacts } from "../trace/trace-facts.ts";
 import { TraceWriter, vocabularyOf } from "../trace/writer.ts";
 import { type Engine, openEngine, sizesOf } from "./engine.ts";
 import { modelFacts } from "./model-facts.ts";
 import type { EngineOptions } from "./options.ts";
-import { progressBar } from "./progress.ts";
+import { UNWATCHED, type Watch } from "./progress.ts";
 import type { Prompt } from "./prompt.ts";
 
 /** Values of one step that are held in memory before they are written. */
@@ -33,10 +33,12 @@ export interface TraceRun {
   readonly taps?: readonly string[];
   readonly engine: EngineOptions;
   readonly version: string;
-  readonly quiet?: boolean;
+  readonly watch?: Watch;
+  /** Aborted: the step under way is finished and written, then the run ends with an InputError. */
+  readonly signal?: AbortSignal;
   /** Another runner than the options name: a reference that runs in this process, or an engine that makes several runs. */
   readonly open?: () => Promise<Engine>;
-  /** Of the progress bar. */
+  /** What the steps are called in the progress. */
   readonly label?: string;
   /** Tokens of the decode steps, instead of the ones that would be chosen: to follow another run. */
   readonly follow?: readonly number[];
@@ -68,7 +70,7 @@ export async function traceModel(run: TraceRun): Promise<TraceFacts> {
         run.model,
         run.engine,
         sizesOf(run.engine, run.prompt.tokens.length, run.steps),
-        run.quiet,
+        run.watch,
         run.faults,
       ),
   ]);
@@ -95,8 +97,7 @@ async function writeSteps(
 ): Promise<TraceFacts> {
   const { model, prompt, engine: options } = run;
   const keep = { sketch: run.capture !== "stats", values: run.capture === "full" };
-  const bar = progressBar(run.label ?? "tracing", "steps", run.quiet);
-  const interrupt = onInterrupt();
+  const progress = (run.watch ?? UNWATCHED)(run.label ?? "tracing", "steps");
   const tokens: (readonly number[])[] = [];
   const generated: number[] = [];
   try {
@@ -104,7 +105,7 @@ async function writeSteps(
       for await (const record of weightRecords(engine.gpu.gpu, model, engine.gpu.weights, recording, run.faults))
         writer.write(record);
     }
-    bar.update(0, run.steps + 1);
+    progress.update(0, run.steps + 1);
     const greedy = createSampler(GREEDY);
     const sample = (logits: ArrayLike<number>) => run.follow?.[tokens.length] ?? greedy(logits);
     const plan = {
@@ -123,16 +124,15 @@ async function writeSteps(
       writer.flush();
       tokens.push(step.tokens);
       generated.push(step.next);
-      bar.update(tokens.length, run.steps + 1);
-      if (interrupt.received && tokens.length <= run.steps) {
+      progress.update(tokens.length, run.steps + 1);
+      if (run.signal?.aborted && tokens.length <= run.steps) {
         throw new InputError(
           `interrupted after ${tokens.length} of ${run.steps + 1} steps; ${writer.partialPath} holds ${writer.count} records and can be read`,
         );
       }
     }
   } finally {
-    bar.stop();
-    interrupt.stop();
+    progress.stop();
   }
   writer.finish(manifest(tokens));
   return {
@@ -209,24 +209,4 @@ function manifestOf(
     faults: (run.faults ?? []).map((fault) => fault.text),
     created,
   });
-}
-
-/** Ctrl-C once: the step under way is finished and written. Twice: the process ends at once. */
-function onInterrupt(): { readonly received: boolean; stop(): void } {
-  const state = { received: false };
-  const handler = () => {
-    if (state.received) process.exit(130);
-    state.received = true;
-  };
-  process.on("SIGINT", handler);
-  process.on("SIGTERM", handler);
-  return {
-    get received() {
-      return state.received;
-    },
-    stop: () => {
-      process.off("SIGINT", handler);
-      process.off("SIGTERM", handler);
-    },
-  };
 }

@@ -9,7 +9,7 @@ import { BLOCKS_OF_32 } from "../oracle/arithmetic.ts";
 import { OracleRunner } from "../oracle/runner.ts";
 import { InputError } from "../trace/errors.ts";
 import type { EngineOptions } from "./options.ts";
-import { progressBar } from "./progress.ts";
+import { UNWATCHED, type Watch } from "./progress.ts";
 
 /** What this program's engine says of itself in a manifest. */
 export const OWN_SETTINGS = { rope_table: "f64, rounded to f32", sum_order: BLOCKS_OF_32 };
@@ -38,7 +38,7 @@ export async function openEngine(
   model: Model,
   options: EngineOptions,
   { capacity, longestStep }: { readonly capacity: number; readonly longestStep: number },
-  quiet: boolean | undefined,
+  watch: Watch = UNWATCHED,
   faults: readonly Fault[] = [],
 ): Promise<Engine> {
   if (options.device === "oracle") {
@@ -47,11 +47,11 @@ export async function openEngine(
     return { runner: new OracleRunner(model), device: "oracle (f64, CPU)", dtype: "f64", settings, close: () => {} };
   }
   const gpu = await Gpu.open(options.device);
-  const bar = progressBar("weights", "MiB", quiet);
+  const progress = watch("weights", "MiB");
   const mebibytes = (bytes: number) => Math.round(bytes / 2 ** 20);
   try {
     const weights = await GpuWeights.load(gpu, model.file, model.weights.keys(), {
-      progress: (done, total) => bar.update(mebibytes(done), mebibytes(total)),
+      progress: (done, total) => progress.update(mebibytes(done), mebibytes(total)),
     });
     const { dtype } = options;
     const executor = new Executor(gpu, model, weights, { capacity, maxTokens: longestStep, dtype, faults });
@@ -67,6 +67,6 @@ export async function openEngine(
     gpu.close();
     throw error;
   } finally {
-    bar.stop();
+    progress.stop();
   }
 }
