@@ -3,7 +3,8 @@ import { plain } from "../report/colors.ts";
 import { budgetSentence } from "../report/within-budget.ts";
 import { InputError } from "../trace/errors.ts";
 import type { Declared, Given, Kind, Numbers } from "./given.ts";
-import { type MatchOptions, matchTrace, type TraceOrPath } from "./traces.ts";
+import type { TraceOrPath } from "./opened.ts";
+import { type MatchOptions, matchTrace } from "./traces.ts";
 import { withinBudget } from "./within-budget.ts";
 
 interface Result {

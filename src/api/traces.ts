@@ -1,17 +1,28 @@
-/** Traces in a test: opened, compared and judged as `faultline compare` does. */
+/** Traces opened, compared and judged as `faultline compare` does. */
+import { z } from "zod";
 import { auditTrace } from "../compare/audit.ts";
-import { type Comparison, compareTraces } from "../compare/compare.ts";
+import { type Comparison, compareTraces as compare } from "../compare/compare.ts";
 import { diagnoseAudit } from "../compare/judged-audit.ts";
-import { judgeTraces, modelOf } from "../compare/judged-traces.ts";
+import { judgeTraces } from "../compare/judged-traces.ts";
 import { bisectionSentence, bisectionVerdict } from "../report/bisection.ts";
 import { plain } from "../report/colors.ts";
 import { verdictLine } from "../report/comparison.ts";
 import { isBlind } from "../report/comparison-facts.ts";
 import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
+import { callback, checkOptions } from "./checked.ts";
+import { type TraceOrPath, withModelOf, withTraces } from "./opened.ts";
 
-/** A trace, or the path of one. */
-export type TraceOrPath = Trace | string;
+export interface CompareTracesOptions {
+  /** A second trusted trace: how far it is from the expected one is the natural noise. */
+  readonly envelope?: TraceOrPath;
+  /** In records. */
+  readonly progress?: (done: number, total: number) => void;
+}
+
+const COMPARE_KNOWN: { readonly [K in keyof CompareTracesOptions]-?: z.ZodType } = {
+  ...{ envelope: z.unknown().optional(), progress: callback.optional() },
+};
 
 export interface MatchOptions {
   /** Path of the GGUF file that was run: every op of the judged trace is recomputed too, which needs one with values. */
@@ -29,8 +40,28 @@ export interface TraceMatch {
   readonly comparison: Comparison;
 }
 
-/** Opens a trace file; the caller closes it. Throws TraceError where it is none. */
+/** Opens a trace file, whole or broken off; the caller closes it. Throws TraceError where it is none. */
 export const openTrace = (path: string): Promise<Trace> => Trace.open(path);
+
+/**
+ * Holds every record of a trace against its partner in a trusted one, as `faultline compare` does. `verdict` is "divergent" where one is
+ * off by more than its budget; `ops` has every pair, `isOrigin` those that nothing divergent feeds; `unmatched` says what had no partner.
+ * Reads from both files, needs no GPU. Throws TraceError where nothing can be compared.
+ */
+export async function compareTraces(
+  expected: TraceOrPath,
+  actual: TraceOrPath,
+  options: CompareTracesOptions = {},
+): Promise<Comparison> {
+  checkOptions("compareTraces", COMPARE_KNOWN, options);
+  const { envelope, progress } = options;
+  return withTraces(async (open) =>
+    compare(await open("what is expected", expected), await open("what is judged", actual), {
+      ...(envelope === undefined ? {} : { envelope: await open("the envelope", envelope) }),
+      ...(progress === undefined ? {} : { progress }),
+    }),
+  );
+}
 
 /**
  * Holds a trace against a reference. Throws InputError where nothing is compared: no record with a partner, none that could have been
@@ -41,24 +72,14 @@ export async function matchTrace(
   reference: TraceOrPath,
   options: MatchOptions = {},
 ): Promise<TraceMatch> {
-  const open: Trace[] = [];
-  const opened = async (what: string, of: TraceOrPath) => {
-    if (of instanceof Trace) return of;
-    if (typeof of !== "string") throw new InputError(`${what} is ${typeof of}; a trace or the path of one is needed`);
-    const trace = await openTrace(of);
-    open.push(trace);
-    return trace;
-  };
-  try {
-    const [expected, judged] = [await opened("the reference", reference), await opened("what is judged", actual)];
-    const envelope = options.envelope === undefined ? {} : { envelope: await opened("the envelope", options.envelope) };
-    const comparison = await compareTraces(expected, judged, envelope);
+  return withTraces(async (open) => {
+    const [expected, judged] = [await open("the reference", reference), await open("what is judged", actual)];
+    const envelope = options.envelope === undefined ? {} : { envelope: await open("the envelope", options.envelope) };
+    const comparison = await compare(expected, judged, envelope);
     checkSeen(expected, judged, comparison);
     const found = await judgedWith(options.model, expected, judged, comparison);
     return { ...completed(found, comparison, options.complete ?? false), comparison };
-  } finally {
-    for (const trace of open) await trace.close();
-  }
+  });
 }
 
 /** A match of which nothing could have been seen to differ says nothing. */
@@ -72,8 +93,7 @@ function checkSeen(expected: Trace, actual: Trace, { verdict, ops }: Comparison)
 
 async function judgedWith(path: string | undefined, expected: Trace, actual: Trace, comparison: Comparison) {
   if (path === undefined) return { verdict: comparison.verdict, line: plain(verdictLine(comparison)) };
-  const model = await modelOf(actual, path);
-  try {
+  return withModelOf(actual, path, async (model) => {
     const rest = await judgeTraces(model, expected, actual, comparison, async (trace, options) =>
       diagnoseAudit(model, trace, await auditTrace(model, trace, options)),
     );
@@ -84,9 +104,7 @@ async function judgedWith(path: string | undefined, expected: Trace, actual: Tra
       verdict,
       line: verdict === "match" ? plain(verdictLine(comparison)) : `divergent: ${bisectionSentence(bisection)}`,
     };
-  } finally {
-    model.file.close();
-  }
+  });
 }
 
 function completed(found: Omit<TraceMatch, "comparison">, { unmatched }: Comparison, asked: boolean) {

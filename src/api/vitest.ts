@@ -2,7 +2,8 @@
 import { expect } from "vitest";
 import type { Declared, Given, Kind } from "./given.ts";
 import { matchers } from "./matchers.ts";
-import type { MatchOptions, TraceOrPath } from "./traces.ts";
+import type { TraceOrPath } from "./opened.ts";
+import type { MatchOptions } from "./traces.ts";
 
 declare module "vitest" {
   // biome-ignore lint/suspicious/noExplicitAny: vitest declares it so, and both must agree

@@ -1,6 +1,7 @@
 /** `faultline audit`: every op of a trace recomputed from its own inputs, and the cause of what is wrong. */
 import { join } from "node:path";
 import type { Command } from "commander";
+import { wantedOps } from "../compare/audit.ts";
 import { bundleOf, checkFree } from "../compare/bundle-write.ts";
 import type { JudgedAudit } from "../compare/judged-audit.ts";
 import { TraceValues } from "../compare/run-values.ts";
@@ -11,8 +12,6 @@ import { blindSpotsText } from "../report/blind-spots.ts";
 import { causePhrase } from "../report/diagnosis.ts";
 import { reportOf } from "../report/document/report.ts";
 import { piecesOf } from "../run/prompt.ts";
-import { tapFilter, tapMatcher } from "../trace/capture.ts";
-import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
 import { audited, modelOf } from "./audited.ts";
 import { DIVERGENT } from "./compare.ts";
@@ -70,7 +69,7 @@ export function addAudit(program: Command, version: string): void {
           const against = options.against === undefined ? {} : { against: await openTrace(options.against) };
           const judged = await audited(model, trace, options.quiet, {
             ...against,
-            ...(options.taps === undefined ? {} : { wants: wanted(model, options.taps) }),
+            ...(options.taps === undefined ? {} : { wants: wantedOps(model, options.taps) }),
             ...(options.workers === undefined ? {} : { workers: options.workers }),
           });
           const left = options.bundle === undefined ? [] : await writeBundles(model, trace, judged, options.bundle);
@@ -107,10 +106,4 @@ export async function writeBundles(model: Model, trace: Trace, audit: JudgedAudi
     written.push(path);
   }
   return written;
-}
-
-function wanted(model: Model, taps: readonly string[]): (tap: string) => boolean {
-  const idle = taps.find((glob) => !model.graph.some(({ op }) => tapMatcher([glob])(op.tap)));
-  if (idle !== undefined) throw new InputError(`no op matches ${idle}; ops are named like blk.0.attn_norm, logits`);
-  return tapFilter(taps);
 }

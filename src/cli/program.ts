@@ -1,7 +1,6 @@
 /** The program: every command, one file each. */
-import { readFileSync } from "node:fs";
 import { Command } from "commander";
-import { packageRoot } from "../model/package-root.ts";
+import { packageVersion } from "../model/package-root.ts";
 import { addAudit } from "./audit.ts";
 import { addBisect } from "./bisect.ts";
 import { addCompare } from "./compare.ts";
@@ -22,7 +21,7 @@ import { addReplay } from "./replay.ts";
 import { addTokens } from "./tokens.ts";
 import { addTrace } from "./trace.ts";
 
-const { version } = JSON.parse(readFileSync(new URL("package.json", packageRoot()), "utf8")) as { version: string };
+const version = packageVersion();
 
 /** Names from a damaged file may hold line feeds and terminal escapes; an error stays one harmless line. */
 export const oneLine = (text: string) => `${text.trim().replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ")}\n`;

@@ -5,6 +5,7 @@
 import { availableParallelism } from "node:os";
 import type { GraphNode } from "../model/graph.ts";
 import { fileDigest, type Model } from "../model/model.ts";
+import { tapFilter, tapMatcher } from "../trace/capture.ts";
 import { InputError, TraceError } from "../trace/errors.ts";
 import type { Trace } from "../trace/reader.ts";
 import { type AuditedOp, auditNode } from "./audit-node.ts";
@@ -30,7 +31,7 @@ export interface Audit {
 export interface AuditOptions {
   /** A second run of the same tokens, to tell inherited from added error. */
   readonly against?: Trace;
-  /** Globs of taps are applied by the caller: true for those to be judged. */
+  /** True for ops to be judged. */
   readonly wants?: (tap: string) => boolean;
   /** Threads; as many as the machine has unless told, none for a small model. */
   readonly workers?: number;
@@ -43,6 +44,13 @@ const SMALL = 3e8;
 export const verdictOf = (op: AuditedOp): AuditVerdict => op.own?.verdict ?? "not-judged";
 /** True for an op that is proved or likely to be wrong by itself. */
 export const isFault = (op: AuditedOp): boolean => verdictOf(op) === "proved" || verdictOf(op) === "likely";
+
+/** The ops that globs name. Throws InputError for a glob that names none. */
+export function wantedOps(model: Model, globs: readonly string[]): (tap: string) => boolean {
+  const idle = globs.find((glob) => !model.graph.some(({ op }) => tapMatcher([glob])(op.tap)));
+  if (idle !== undefined) throw new InputError(`no op matches ${idle}; ops are named like blk.0.attn_norm, logits`);
+  return tapFilter(globs);
+}
 
 /** Audits a trace of a model. Throws InputError where the model is not the trace's, TraceError where nothing can be judged. */
 export async function auditTrace(model: Model, trace: Trace, options: AuditOptions = {}): Promise<Audit> {

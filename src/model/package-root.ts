@@ -1,5 +1,5 @@
 /** Where the package's own files are (kernels/, models/, references/), run from source or built into dist/. */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 
 /** URL of the folder that holds package.json, with a trailing slash. */
 export function packageRoot(): URL {
@@ -10,4 +10,10 @@ export function packageRoot(): URL {
     folder = parent;
   }
   return folder;
+}
+
+/** The version that package.json gives; producers of traces and reports name it. */
+export function packageVersion(): string {
+  const { version } = JSON.parse(readFileSync(new URL("package.json", packageRoot()), "utf8")) as { version: string };
+  return version;
 }

@@ -8,3 +8,6 @@ export const colors = picocolors.createColors(Boolean(process.stdout.isTTY) && !
 
 /** The text without colours, for a file. */
 export const plain = (text: string) => stripVTControlCharacters(text);
+
+/** What stands for a whole text: its first line, without colours. */
+export const firstLine = (text: string) => plain(text.split("\n", 1)[0] ?? "");

@@ -1,16 +1,8 @@
 /** What `diagnose` says of each op at fault, in words and as JSON. */
 import { z } from "zod";
-import type { Diagnosis } from "../compare/diagnose.ts";
+import type { DiagnosedOp } from "../compare/diagnose-trace.ts";
 import { colors } from "./colors.ts";
 import { causePhrase, diagnosisJson, diagnosisLines, diagnosisSchema } from "./diagnosis.ts";
-
-export interface DiagnosedOp {
-  readonly tap: string;
-  readonly step: number;
-  readonly evidence: "values" | "sketch" | "statistics" | "hash";
-  /** Null where the evidence does not allow one. */
-  readonly diagnosis: Diagnosis | null;
-}
 
 export const diagnosesSchema = z.object({
   schema: z.literal("faultline.diagnosis/1"),

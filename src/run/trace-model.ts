@@ -51,6 +51,7 @@ export async function traceModel(run: TraceRun): Promise<TraceFacts> {
   const wants = tapFilter(run.taps);
   const recording: Recording = { level: run.capture, wants };
   checkOutput(run);
+  checkFollowed(run);
   checkMemory(run, wants);
   const weightsWanted = weightPlans(run.model, wants);
   if (weightsWanted.length > 0 && run.engine.device === "oracle") {
@@ -164,6 +165,16 @@ function checkOutput({ output, model }: TraceRun): void {
   const files = [output, `${output}.partial`].filter((file) => existsSync(file));
   if (files.some((file) => realpathSync(file) === realpathSync(model.file.path))) {
     throw new InputError(`${output}: is the model itself; choose another place with -o`);
+  }
+}
+
+function checkFollowed({ model, follow = [] }: TraceRun): void {
+  const { vocab } = model.parameters;
+  const outside = follow.find((id) => id >= vocab);
+  if (outside !== undefined) {
+    throw new InputError(
+      `token id ${outside} of a decode step is outside the vocabulary of ${vocab}; ids run from 0 to ${vocab - 1}`,
+    );
   }
 }
 

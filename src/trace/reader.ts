@@ -325,3 +325,13 @@ function indexBatch(
     });
   }
 }
+
+/** Opens a trace for as long as the work takes. */
+export async function withTrace<T>(path: string, work: (trace: Trace) => Promise<T>): Promise<T> {
+  const trace = await Trace.open(path);
+  try {
+    return await work(trace);
+  } finally {
+    await trace.close();
+  }
+}

@@ -1,0 +1,102 @@
+/** What the bug of a run is: from its values, or where it has none from its sketches, beside a run of the same tokens that is trusted. */
+import type { Model } from "../model/model.ts";
+import { tapMatcher } from "../trace/capture.ts";
+import { InputError } from "../trace/errors.ts";
+import type { Trace } from "../trace/reader.ts";
+import { auditTrace } from "./audit.ts";
+import { compareTraces } from "./compare.ts";
+import type { Diagnosis } from "./diagnose.ts";
+import { diagnoseOrigins } from "./diagnose-origins.ts";
+import { diagnoseAudit } from "./judged-audit.ts";
+
+/** An op at fault and its cause. */
+export interface DiagnosedOp {
+  readonly tap: string;
+  /** The first step that it shows in. */
+  readonly step: number;
+  readonly evidence: "values" | "sketch" | "statistics" | "hash";
+  /** Null where the evidence does not allow one. */
+  readonly diagnosis: Diagnosis | null;
+}
+
+export interface DiagnosedTrace {
+  /** In execution order; none where no op is found at fault. */
+  readonly ops: readonly DiagnosedOp[];
+  /** Of a trace with values: ops in all steps, and how many of these could not be judged. */
+  readonly audited: { readonly ops: number; readonly notJudged: number } | null;
+}
+
+export interface DiagnoseTraceOptions {
+  /** Only this op. */
+  readonly tap?: string;
+  /** Calls `judge` with a trusted run of the trace's tokens that has values, and closes it. Asked for only where the trace has none itself. */
+  readonly beside: (judge: (expected: Trace) => Promise<DiagnosedOp[]>) => Promise<DiagnosedOp[]>;
+  readonly progress?: (done: number, total: number) => void;
+}
+
+/** Throws InputError for a tap that is not in the model or the trace, TraceError where nothing can be judged. */
+export async function diagnoseTrace(
+  model: Model,
+  trace: Trace,
+  options: DiagnoseTraceOptions,
+): Promise<DiagnosedTrace> {
+  const { tap, beside } = options;
+  checkTap(model, trace, tap);
+  if (trace.records.some(({ hasValues }) => hasValues)) return fromValues(model, trace, options);
+  return { ops: await beside((expected) => fromSketches(model, expected, trace, tap)), audited: null };
+}
+
+function checkTap(model: Model, trace: Trace, tap: string | undefined): void {
+  if (tap === undefined) return;
+  if (!model.graph.some(({ op }) => op.tap === tap)) {
+    throw new InputError(`--tap ${tap}: no op of ${model.file.name} makes it; ops are named like blk.0.q_rope, logits`);
+  }
+  if (!trace.records.some((record) => record.tap === tap)) {
+    throw new InputError(`--tap ${tap}: not among the ${trace.records.length} records of ${trace.path}; trace it too`);
+  }
+}
+
+async function fromValues(
+  model: Model,
+  trace: Trace,
+  { tap, progress }: DiagnoseTraceOptions,
+): Promise<DiagnosedTrace> {
+  const audit = await auditTrace(model, trace, {
+    ...(tap === undefined ? {} : { wants: tapMatcher([tap]) }),
+    ...(progress === undefined ? {} : { progress }),
+  });
+  const { faults } = await diagnoseAudit(model, trace, audit);
+  return {
+    ops: faults.map(({ tap: at, step, diagnosis }) => ({ tap: at, step, evidence: "values", diagnosis })),
+    audited: { ops: audit.ops.length, notJudged: audit.counts["not-judged"] },
+  };
+}
+
+/** Inputs are the trusted run's: right ones, since nothing before an origin differs. */
+async function fromSketches(
+  model: Model,
+  expected: Trace,
+  trace: Trace,
+  tap: string | undefined,
+): Promise<DiagnosedOp[]> {
+  if (!expected.records.some(({ hasValues }) => hasValues)) {
+    throw new InputError(
+      `${expected.path}: holds no values; give a reference made with --capture full, or leave out --against`,
+    );
+  }
+  const comparison = await compareTraces(expected, trace);
+  if (comparison.tokens.difference !== null && comparison.tokenStep === 0) {
+    throw new InputError(
+      `${expected.path} and ${trace.path} ran other tokens from position ${comparison.tokens.difference.position} on; 'faultline compare' says which`,
+    );
+  }
+  const diagnoses = new Map<string, Diagnosis>(
+    (await diagnoseOrigins(model, expected, trace, comparison)).map((each) => [each.tap, each]),
+  );
+  const origins = comparison.ops.filter((op) => op.isOrigin && (tap ?? op.tap) === op.tap);
+  const first = origins.filter((origin, index) => origins.findIndex((op) => op.tap === origin.tap) === index);
+  return first.map(({ tap: at, step, evidence }) => ({
+    ...{ tap: at, step, evidence },
+    diagnosis: diagnoses.get(at) ?? null,
+  }));
+}
