@@ -10,7 +10,7 @@ import { argmax } from "../src/engine/sampler.ts";
 import { GpuWeights } from "../src/engine/weights.ts";
 import { openModel } from "../src/model/model.ts";
 import { Oracle } from "../src/oracle/oracle.ts";
-import { recompute, relativeL2, type StepValues } from "../src/oracle/recompute.ts";
+import { recompute, relativeL2, type StepValues } from "../test/support/recompute.ts";
 import { nameInLayer } from "../src/trace/taps.ts";
 
 const cache = process.env.FAULTLINE_CACHE ?? join(homedir(), ".cache", "faultline");

@@ -1,9 +1,9 @@
 /** What a planted fault computes, by formulas of their own, from the faulty run's own inputs: a fault is what it is called. */
 import { describe, expect, it } from "vitest";
 import { halfToFloat } from "../../src/model/half.ts";
-import { relativeL2 } from "../../src/oracle/recompute.ts";
 import { type RunStep, syntheticModel } from "../support/engine.ts";
 import { Bench, embedded } from "../support/faults.ts";
+import { relativeL2 } from "../support/recompute.ts";
 
 /** Relative error of f32 and its kernels against f64 formulas. */
 const ROUNDING = 1e-6;

@@ -10,11 +10,11 @@ import { FAULTS } from "../../src/engine/faults/table.ts";
 import { faultRow } from "../../src/engine/faults/taps.ts";
 import { faultyTokens } from "../../src/engine/faults/tokens.ts";
 import type { Model } from "../../src/model/model.ts";
-import { recompute, relativeL2 } from "../../src/oracle/recompute.ts";
 import { faultsMarkdown } from "../../src/report/faults.ts";
 import { InputError } from "../../src/trace/errors.ts";
 import { syntheticModel } from "../support/engine.ts";
 import { Bench, embedded, firstDifference, SETTINGS, STEPS } from "../support/faults.ts";
+import { recompute, relativeL2 } from "../support/recompute.ts";
 
 const root = join(import.meta.dirname, "../..");
 /** What an op adds by rounding: measured below 1e-6 on clean runs. */

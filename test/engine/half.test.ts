@@ -1,8 +1,8 @@
 /** --dtype f16: each op's output is the nearest half of what f32 sums give. */
 import { expect, it } from "vitest";
 import { roundToHalf } from "../../src/model/half.ts";
-import { recompute, relativeL2 } from "../../src/oracle/recompute.ts";
 import { executorOf, runFull, someTokens, syntheticModel } from "../support/engine.ts";
+import { recompute, relativeL2 } from "../support/recompute.ts";
 
 it("every value is a half, within half a unit of the oracle's, and decoding repeats the prefill's bits", async () => {
   const model = await syntheticModel();

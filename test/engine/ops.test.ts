@@ -5,8 +5,8 @@
 import { describe, expect, it } from "vitest";
 import type { Model } from "../../src/model/model.ts";
 import type { Op, OpKind } from "../../src/model/ops.ts";
-import { recompute, relativeL2 } from "../../src/oracle/recompute.ts";
 import { executorOf, runFull, someTokens, syntheticModel } from "../support/engine.ts";
+import { recompute, relativeL2 } from "../support/recompute.ts";
 import type { SyntheticLlama } from "../support/synthetic-llama.ts";
 
 const U = 2 ** -24;

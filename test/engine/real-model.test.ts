@@ -5,9 +5,9 @@ import { runSteps } from "../../src/engine/steps.ts";
 import { readGgufMetadata } from "../../src/model/gguf-metadata.ts";
 import { openModel } from "../../src/model/model.ts";
 import { tokenizerFromMetadata } from "../../src/model/tokenizer.ts";
-import { recompute, relativeL2 } from "../../src/oracle/recompute.ts";
 import { smolLm2 } from "../support/cache.ts";
 import { executorOf, runFull } from "../support/engine.ts";
+import { recompute, relativeL2 } from "../support/recompute.ts";
 
 describe("SmolLM2-135M Q4_1", () => {
   it("knows the capital of France, with the KV cache and without", async () => {

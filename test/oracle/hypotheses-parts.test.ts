@@ -10,10 +10,10 @@ import { decodeMisread, MISREAD_TYPES, type Misreading } from "../../src/oracle/
 import { distance } from "../../src/oracle/hypotheses/values.ts";
 import { type Matrix, matrix } from "../../src/oracle/ops.ts";
 import { Oracle } from "../../src/oracle/oracle.ts";
-import type { StepValues } from "../../src/oracle/recompute.ts";
 import { someTokens, syntheticModel } from "../support/engine.ts";
 import { caseOf, predictionsOf } from "../support/op-cases.ts";
 import { normals } from "../support/random.ts";
+import type { StepValues } from "../support/recompute.ts";
 
 describe("block decoders that can be told to go wrong", () => {
   const types = BLOCK_TYPES.filter(({ name }) => MISREAD_TYPES.includes(name));

@@ -4,9 +4,9 @@ import { diagnose } from "../../src/compare/diagnose.ts";
 import { roundToBfloat16, roundToHalf } from "../../src/model/half.ts";
 import { evaluate, type Matrix, matrix } from "../../src/oracle/ops.ts";
 import { Oracle } from "../../src/oracle/oracle.ts";
-import type { StepValues } from "../../src/oracle/recompute.ts";
 import { someTokens, syntheticModel } from "../support/engine.ts";
 import { caseOf } from "../support/op-cases.ts";
+import type { StepValues } from "../support/recompute.ts";
 
 const model = await syntheticModel({ layers: 2, embd: 128 });
 const steps: StepValues[] = [];

@@ -7,11 +7,11 @@ import { OnnxRunner, onnxRuntimeVersion } from "../../references/onnx/runner.ts"
 import { type Model, openModel } from "../../src/model/model.ts";
 import type { OpKind } from "../../src/model/ops.ts";
 import { Oracle } from "../../src/oracle/oracle.ts";
-import { recompute, relativeL2, type StepValues } from "../../src/oracle/recompute.ts";
 import { OracleRunner } from "../../src/oracle/runner.ts";
 import type { Recording } from "../../src/trace/capture.ts";
 import { someTokens } from "../support/engine.ts";
 import { f32, f32Tensor, text, u32, writeGguf } from "../support/gguf-builder.ts";
+import { recompute, relativeL2, type StepValues } from "../support/recompute.ts";
 import { type SyntheticLlama, syntheticLlama, syntheticLlamaFile } from "../support/synthetic-llama.ts";
 
 const U = 2 ** -24;

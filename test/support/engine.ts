@@ -3,8 +3,8 @@ import { Gpu } from "../../src/engine/device.ts";
 import { Executor, type ExecutorOptions } from "../../src/engine/executor.ts";
 import { GpuWeights } from "../../src/engine/weights.ts";
 import { type Model, openModel } from "../../src/model/model.ts";
-import type { StepValues } from "../../src/oracle/recompute.ts";
 import type { TraceRecord } from "../../src/trace/record.ts";
+import type { StepValues } from "./recompute.ts";
 import { type SyntheticLlama, syntheticLlamaFile } from "./synthetic-llama.ts";
 
 const holder: { gpu?: Promise<Gpu> } = {};

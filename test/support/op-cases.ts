@@ -5,7 +5,7 @@ import { HYPOTHESES, hypothesesFor } from "../../src/oracle/hypotheses/table.ts"
 import { type OpCase, opCase } from "../../src/oracle/op-case.ts";
 import { evaluate, type Matrix, matrix } from "../../src/oracle/ops.ts";
 import { OracleWeights } from "../../src/oracle/oracle.ts";
-import type { StepValues } from "../../src/oracle/recompute.ts";
+import type { StepValues } from "./recompute.ts";
 
 /** What is known where the values of a run are. */
 export type Known = Seen & { readonly actual: Matrix };

@@ -1,10 +1,10 @@
 /** Each op of a run again, from the run's own inputs: what it should have given, beside what it gave. */
 
-import type { GraphNode } from "../model/graph.ts";
-import type { Model } from "../model/model.ts";
-import { rowsAndColumns, shapeOf } from "../trace/dims.ts";
-import { evaluate, type Matrix, matrix } from "./ops.ts";
-import { OracleWeights, oracleContext } from "./oracle.ts";
+import type { GraphNode } from "../../src/model/graph.ts";
+import type { Model } from "../../src/model/model.ts";
+import { evaluate, type Matrix, matrix } from "../../src/oracle/ops.ts";
+import { OracleWeights, oracleContext } from "../../src/oracle/oracle.ts";
+import { rowsAndColumns, shapeOf } from "../../src/trace/dims.ts";
 
 /** One step of a run with the values of every op. */
 export interface StepValues {
