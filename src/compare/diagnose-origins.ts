@@ -36,7 +36,7 @@ export async function diagnoseOrigins(
     if (node === undefined) continue;
     const evidence: Evidence[] = [];
     for (const { step, verdict, judgement } of chosen(ops.filter((op) => op.tap === tap))) {
-      if ((await missingInputs(inputs, step, node)).length > 0) continue;
+      if (otherRows(inputs, observed, step) || (await missingInputs(inputs, step, node)).length > 0) continue;
       const sketch = await observed.sketch(step, tap);
       if (sketch === null) continue;
       const isFault = verdict !== "alike";
@@ -47,6 +47,12 @@ export async function diagnoseOrigins(
     if (first?.isFault) found.push(await diagnose([first, ...others]));
   }
   return found;
+}
+
+/** True where a step's rows are not the same positions in both: an output is no partner of the other's inputs. */
+export function otherRows(expected: TraceValues, actual: TraceValues, step: number): boolean {
+  const [one, other] = [expected.steps[step], actual.steps[step]];
+  return one?.posStart !== other?.posStart || one?.tokens.length !== other?.tokens.length;
 }
 
 /** The first two steps at fault, and the last one before them that is not: after them inputs are no longer alike. */

@@ -6,8 +6,9 @@ import type { Trace } from "../trace/reader.ts";
 import { auditTrace } from "./audit.ts";
 import { compareTraces } from "./compare.ts";
 import type { Diagnosis } from "./diagnose.ts";
-import { diagnoseOrigins } from "./diagnose-origins.ts";
+import { diagnoseOrigins, otherRows } from "./diagnose-origins.ts";
 import { diagnoseAudit } from "./judged-audit.ts";
+import { TraceValues } from "./run-values.ts";
 
 /** An op at fault and its cause. */
 export interface DiagnosedOp {
@@ -90,13 +91,23 @@ async function fromSketches(
       `${expected.path} and ${trace.path} ran other tokens from position ${comparison.tokens.difference.position} on; 'faultline compare' says which`,
     );
   }
+  const origins = comparison.ops.filter((op) => op.isOrigin && (tap ?? op.tap) === op.tap);
+  checkRows(model, expected, trace, origins[0]?.step);
   const diagnoses = new Map<string, Diagnosis>(
     (await diagnoseOrigins(model, expected, trace, comparison)).map((each) => [each.tap, each]),
   );
-  const origins = comparison.ops.filter((op) => op.isOrigin && (tap ?? op.tap) === op.tap);
   const first = origins.filter((origin, index) => origins.findIndex((op) => op.tap === origin.tap) === index);
   return first.map(({ tap: at, step, evidence }) => ({
     ...{ tap: at, step, evidence },
     diagnosis: diagnoses.get(at) ?? null,
   }));
+}
+
+function checkRows(model: Model, expected: Trace, actual: Trace, step: number | undefined): void {
+  const [inputs, observed] = [new TraceValues(expected, model), new TraceValues(actual, model)];
+  if (step === undefined || !otherRows(inputs, observed, step)) return;
+  const size = ({ steps }: TraceValues) => `${steps[step]?.tokens.length ?? 0} tokens`;
+  throw new InputError(
+    `${expected.path} and ${actual.path} ran other steps: step ${step} has ${size(inputs)} in one, ${size(observed)} in the other; give a reference of the same tokens and steps, or leave out --against`,
+  );
 }

@@ -27,6 +27,7 @@ beforeAll(async () => {
   generated = clean.generated.slice(0, 2);
   await traceModel({ model, tokens, follow: generated, capture: "full", faults, output: path("wrong") });
   await traceModel({ model, tokens, follow: generated, faults, output: path("sketched") });
+  await traceModel({ model, tokens: [...tokens, 7, 8], capture: "full", output: path("longer") });
 });
 
 describe("traceModel", () => {
@@ -142,6 +143,10 @@ describe("judging", () => {
       [() => audit(path("clean"), { model, taps: ["nothing"] }), /no op matches nothing/],
       [() => diagnose(path("clean"), { model, tap: "blk.9.q_rope" }), /blk\.9\.q_rope: no op of/],
       [() => diagnose(path("sketched"), { model, against: path("sketched") }), /holds no values; give a reference/],
+      [
+        () => diagnose(path("sketched"), { model, against: path("longer") }),
+        /step 0 has 6 tokens in one, 4 tokens in the/,
+      ],
       [() => compareTraces(path("clean"), wrongly(undefined)), /what is judged is undefined/],
       [() => compareTraces(path("clean"), path("wrong"), wrongly({ envelop: "x" })), /"envelop"; there are envelope/],
     ];
