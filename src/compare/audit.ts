@@ -155,21 +155,29 @@ function checkTokens(run: TraceValues, against: TraceValues): void {
 }
 
 function othersOf(model: Model, trace: Trace, place: ReadonlyMap<string, number>): Audit["others"] {
-  return trace.records
-    .filter(({ tap }) => !place.has(tap))
-    .map(({ tap, step }) => ({
-      tap,
-      step,
-      reason:
-        tap.startsWith("weight:") || tap.startsWith("rope.")
-          ? "a table, no op"
-          : `no op of ${model.architecture} makes it`,
-    }));
+  const named = trace.manifest.tokens.length;
+  const reasonOf = (tap: string): string | null => {
+    if (place.has(tap)) return null;
+    return tap.startsWith("weight:") || tap.startsWith("rope.")
+      ? "a table, no op"
+      : `no op of ${model.architecture} makes it`;
+  };
+  return trace.records.flatMap(({ tap, step }) => {
+    const reason = reasonOf(tap) ?? (step < named ? null : "the trace does not name its step's tokens");
+    return reason === null ? [] : [{ tap, step, reason }];
+  });
 }
 
 function warningsOf(model: Model, trace: Trace): string[] {
   const { sha256 } = trace.manifest.model;
+  const named = trace.manifest.tokens.length;
+  const later = trace.records.filter(({ step }) => step >= named).length;
   return [
+    ...(later > 0
+      ? [
+          `${later} of ${trace.records.length} records are of steps whose tokens the trace does not name (it names ${named}): not judged`,
+        ]
+      : []),
     ...(trace.partial ? [`${trace.path} is partial: it was never finished`] : []),
     ...(sha256 === null
       ? [`the trace does not say of which file it is: ${model.file.name} is taken at your word`]

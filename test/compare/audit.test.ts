@@ -187,6 +187,18 @@ describe("what cannot be judged", () => {
     expect(lost).toHaveLength(2 * 2 * 4);
   });
 
+  it("records of steps that the manifest does not name", async () => {
+    const { model, clean } = await embedded();
+    const records = recordsOf(clean);
+    const trace = await traceFrom(records, tokensOf(clean).slice(0, 1));
+    const audit = sound(await auditTrace(model, trace, { workers: 0 }), records.length);
+    const later = 2 * model.graph.length;
+    expect(audit.others.filter(({ reason }) => reason === "the trace does not name its step's tokens")).toHaveLength(
+      later,
+    );
+    expect(audit.warnings.join()).toContain(`${later} of ${records.length} records are of steps whose tokens`);
+  });
+
   it("an op whose shape is not the model's, and a record that is no op's", async () => {
     const { model, clean } = await embedded();
     const records = recordsOf(clean).map((record) =>
