@@ -10,8 +10,8 @@ import { argmax } from "../src/engine/sampler.ts";
 import { GpuWeights } from "../src/engine/weights.ts";
 import { openModel } from "../src/model/model.ts";
 import { Oracle } from "../src/oracle/oracle.ts";
-import { recompute, relativeL2, type StepValues } from "../test/support/recompute.ts";
 import { nameInLayer } from "../src/trace/taps.ts";
+import { recompute, relativeL2, type StepValues } from "../test/support/recompute.ts";
 
 const cache = process.env.FAULTLINE_CACHE ?? join(homedir(), ".cache", "faultline");
 const path = process.argv[2] ?? join(cache, "smollm2/SmolLM2-135M-Instruct.Q4_1.gguf");

@@ -4,7 +4,7 @@ import type { Report } from "../report/document/schema.ts";
 import { reportHtml } from "../report/formats/html.ts";
 import { reportJunit } from "../report/formats/junit.ts";
 import { reportMarkdown } from "../report/formats/markdown.ts";
-import { modelExplorerJson } from "../report/formats/model-explorer.ts";
+import { modelExplorerGraph, modelExplorerJson } from "../report/formats/model-explorer.ts";
 import { checkApart, checkWritable, writePage } from "./pages.ts";
 
 interface Format {
@@ -15,18 +15,24 @@ interface Format {
   readonly isAdded?: boolean;
 }
 
-const FORMATS: Readonly<Record<"html" | "md" | "junit" | "modelExplorer" | "summary", Format>> = {
-  html: { flag: "--html", what: "a report page: one file, opens from disk", of: reportHtml },
-  md: { flag: "--md", what: "a report in Markdown for an issue, below 60 KB", of: reportMarkdown },
-  junit: { flag: "--junit", what: "a test case a tap, in JUnit's XML", of: reportJunit },
-  modelExplorer: { flag: "--model-explorer", what: "node data for Model Explorer (JSON)", of: modelExplorerJson },
-  summary: {
-    flag: "--summary",
-    what: "add the Markdown to a file, as a job's page ($GITHUB_STEP_SUMMARY) takes it",
-    of: reportMarkdown,
-    isAdded: true,
-  },
-};
+const FORMATS: Readonly<Record<"html" | "md" | "junit" | "modelExplorer" | "modelExplorerGraph" | "summary", Format>> =
+  {
+    html: { flag: "--html", what: "a report page: one file, opens from disk", of: reportHtml },
+    md: { flag: "--md", what: "a report in Markdown for an issue, below 60 KB", of: reportMarkdown },
+    junit: { flag: "--junit", what: "a test case a tap, in JUnit's XML", of: reportJunit },
+    modelExplorerGraph: {
+      flag: "--model-explorer-graph",
+      what: "the ops as a graph for Model Explorer (JSON), under its node data",
+      of: modelExplorerGraph,
+    },
+    modelExplorer: { flag: "--model-explorer", what: "node data for Model Explorer (JSON)", of: modelExplorerJson },
+    summary: {
+      flag: "--summary",
+      what: "add the Markdown to a file, as a job's page ($GITHUB_STEP_SUMMARY) takes it",
+      of: reportMarkdown,
+      isAdded: true,
+    },
+  };
 
 export type ReportOptions = { readonly [K in keyof typeof FORMATS]?: string };
 

@@ -1,6 +1,6 @@
 /**
- * A report as node data for Google's Model Explorer: a value and a colour for every op, laid over the graph whose tensors have the taps'
- * names. Format: model_explorer/node_data_builder.py, GraphNodeData of one graph.
+ * A report for Google's Model Explorer: the traced ops as a graph, and node data that lies over it, or over any other graph whose nodes or
+ * tensors have the taps' names. Formats: model_explorer/graph_builder.py (Graph) and node_data_builder.py (GraphNodeData).
  */
 import type { Figure, Report } from "../document/schema.ts";
 
@@ -12,6 +12,8 @@ const THRESHOLDS = [
   { value: 1000, bgColor: "#e8743b" },
   { value: 1e30, bgColor: "#b3261e", textColor: "#ffffff" },
 ] as const;
+/** As on the report's map: colour is not the only mark. */
+const AT_FAULT = "✕";
 /** JSON has no Infinity: what is not finite is this many times what is allowed. */
 const BEYOND = 1e30;
 
@@ -24,7 +26,39 @@ export function modelExplorerJson({ taps, ops, sides }: Report): string {
     if (name !== undefined && value !== null) shares.set(name, Math.max(shares.get(name) ?? 0, value));
   }
   const results = Object.fromEntries([...shares].map(([name, value]) => [name, { value }]));
-  return `${JSON.stringify({ results, thresholds: THRESHOLDS }, null, 2)}\n`;
+  return `${JSON.stringify({ name: "share of what is allowed", results, thresholds: THRESHOLDS }, null, 2)}\n`;
 }
 
 const numberOf = (value: Figure) => (typeof value === "string" ? BEYOND : value);
+
+/** The ops of the trace as a graph: layers are groups, edges the inputs that the trace names, attributes what is known of each op. */
+export function modelExplorerGraph({ taps, ops, sides, findings }: Report): string {
+  const known = new Set(taps.map(({ name }) => name));
+  const nodes = taps.map(({ name, kind, layer, column, dims, inputs, weights }, index) => {
+    const worst = ops
+      .filter(({ tap }) => tap === index)
+      .reduce<Report["ops"][number] | null>((most, op) => (shareOf(op) > shareOf(most) ? op : most), null);
+    const found = findings.find(({ tap }) => tap === index);
+    const facts = {
+      ...{ op: kind, dims, weights: weights.join(", "), finding: found?.sentence },
+      ...{ verdict: worst?.verdict, step: worst?.step, relL2: worst?.measured, allowed: worst?.allowed },
+      ...{ "by itself": worst?.own?.verdict, "own relL2": worst?.own?.relL2 },
+    };
+    return {
+      ...{
+        id: name,
+        label: found === undefined ? column : `${AT_FAULT} ${column}`,
+        namespace: layer === null ? "" : `blk.${layer}`,
+      },
+      attrs: Object.entries(facts)
+        .filter(([, value]) => value !== undefined && value !== null && value !== "")
+        .map(([key, value]) => ({ key, value: String(value) })),
+      incomingEdges: inputs
+        .filter((input) => known.has(input))
+        .map((input, at) => ({ sourceNodeId: input, sourceNodeOutputId: "0", targetNodeInputId: String(at) })),
+    };
+  });
+  return `${JSON.stringify({ label: sides.actual, graphs: [{ id: "ops", nodes }] }, null, 1)}\n`;
+}
+
+const shareOf = (op: Report["ops"][number] | null) => (op === null ? -1 : (numberOf(op.share) ?? 0));
