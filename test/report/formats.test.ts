@@ -171,6 +171,25 @@ describe("JUnit XML", () => {
     expect(xml).toMatch(/name="blk\.0\.word"><failure type="non-finite"/);
   });
 
+  it("skips what differs anew below something accused, unless its own numbers show it", () => {
+    const fed = reportWith("word").taps.map((tap, i) => ({
+      ...tap,
+      inputs: i === 2 ? ["word"] : i === 1 ? ["blk.0.word"] : [],
+    }));
+    const origin = { verdict: "numeric", isOrigin: true, share: 40 } as const;
+    const first = op(0, origin);
+    const count = (...ops: ReturnType<typeof op>[]) =>
+      reportJunit(reportWith("word", { taps: fed, ops: [first, ...ops], findings: [] }));
+    const anew = count(op(1, {}), op(2, origin));
+    expect(anew).toMatch(/failures="1" skipped="1"/);
+    expect(anew).toMatch(/name="logits"><skipped message="[^"]*so does blk\.0\.word further up/);
+    expect(count(op(1, {}), op(2, { verdict: "non-finite", isOrigin: true, share: "Inf" }))).toMatch(/failures="2"/);
+    const apart = fed.map((tap) => ({ ...tap, inputs: [] }));
+    expect(
+      reportJunit(reportWith("word", { taps: apart, ops: [first, op(1, {}), op(2, origin)], findings: [] })),
+    ).toMatch(/failures="2"/);
+  });
+
   it.skipIf(noBrowser !== null)("is XML whatever the words", async () => {
     const { page } = await openPage("/dev/null");
     const words = fc.sample(text, { numRuns: 300, seed: 5 });
