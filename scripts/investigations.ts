@@ -5,39 +5,21 @@
  * page whose words have changed, or whose figures moved by more than the last digits, ends it with status 1.
  */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { PYTHON } from "./bench/places.ts";
+import { ROOT } from "./bench/places.ts";
 import { firstChange } from "./investigations/same.ts";
+import { type Workplace, workplace } from "./investigations/workplace.ts";
 
-const root = join(import.meta.dirname, "..");
-const folder = join(root, "docs/investigations");
+const folder = join(ROOT, "docs/investigations");
 const { values, positionals } = parseArgs({
   options: { check: { type: "boolean", default: false } },
   allowPositionals: true,
 });
 
-/** A folder as a reader has it: the models and examples at hand, `faultline` and a `python` with numpy on the path. */
-function workplace(): { cwd: string; path: string } {
-  const cwd = mkdtempSync(join(tmpdir(), "faultline-investigation-"));
-  symlinkSync(join(root, "models"), join(cwd, "models"));
-  symlinkSync(join(root, "docs/examples"), join(cwd, "examples"));
-  const bin = join(cwd, ".bin");
-  mkdirSync(bin);
-  const commands = {
-    faultline: `"${process.execPath}" "${join(root, "dist/src/cli/main.js")}"`,
-    python: `"${PYTHON}"`,
-  };
-  for (const [name, command] of Object.entries(commands)) {
-    writeFileSync(join(bin, name), `#!/bin/sh\nexec ${command} "$@"\n`, { mode: 0o755 });
-  }
-  return { cwd, path: `${bin}:${process.env.PATH ?? ""}` };
-}
-
 /** What a command prints, with its exit status where that is not 0. Native warnings of the GPU library are left out. */
-function run(command: string, { cwd, path }: { cwd: string; path: string }, kept: number): string[] {
+function run(command: string, { cwd, path }: Workplace, kept: number): string[] {
   const { stdout, stderr, status } = spawnSync("bash", ["-c", command], {
     cwd,
     encoding: "utf8",
@@ -54,7 +36,7 @@ function run(command: string, { cwd, path }: { cwd: string; path: string }, kept
 
 /** The page with the output of its commands. */
 function rendered(page: string): string {
-  const place = workplace();
+  const place = workplace({ models: "models", examples: "docs/examples" });
   try {
     const out: string[] = [];
     let kept: number | null = null;
