@@ -65,3 +65,17 @@ it("docs/commands.md has every command, in its table", () => {
   const rows = [...textOf("docs/commands.md").matchAll(/^\| `([a-z]+)\b.*? \| .*`faultline\.[\w-]+\/\d+` \|$/gm)];
   expect([...rows.map(([, name]) => name)].sort()).toEqual([...OPTIONS.keys()].sort());
 });
+
+it("sections of docs/commands.md name the commands that have their options", () => {
+  const sections = {
+    Prompts: "--chat",
+    "The engine": "--no-kv-cache",
+    "What is recorded": "--capture",
+    References: "--exact",
+  };
+  for (const [section, option] of Object.entries(sections)) {
+    const [, names = ""] = new RegExp(`^## ${section} \\((.*)\\)$`, "m").exec(textOf("docs/commands.md")) ?? [];
+    const having = [...OPTIONS].filter(([, options]) => options.has(option)).map(([name]) => `\`${name}\``);
+    expect(names, section).toBe(having.join(", "));
+  }
+});
