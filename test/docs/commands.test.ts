@@ -1,6 +1,6 @@
 /**
  * Every command of the documents runs as it stands there, in the order of its page, and ends as the page says: with 0, or with the N of
- * a comment's `(exit status N)`. Blocks of `sh`, `bash` and `yaml` (its `run:`) are commands, `ts` and `python` programs. What is not
+ * a comment's `(exit status N)`. Blocks of `sh` and `yaml` (its `run:`) are commands, `ts` (types checked too) and `python` programs. What is not
  * run stands in NOT_RUN or ELSEWHERE with its reason. MODEL is the embedded model where it will do: it has no chat template.
  */
 import { spawnSync } from "node:child_process";
@@ -78,7 +78,8 @@ class Checkout {
     mkdirSync(join(this.#place.cwd, "before"));
     const links = {
       ...{ models: "models", docs: "docs", kernels: "kernels", "model.gguf": MODEL, "../before/kernels": "kernels" },
-      ...{ "node_modules/faultline": "", "node_modules/vitest": "node_modules/vitest" },
+      "node_modules/faultline": "",
+      ...Object.fromEntries(["vitest", "@types"].map((name) => [`node_modules/${name}`, `node_modules/${name}`])),
     };
     for (const [name, target] of Object.entries(links)) symlinkSync(join(root, target), join(this.cwd, name));
   }
@@ -134,14 +135,26 @@ const RUNNERS: Readonly<Record<string, (block: Block, checkout: Checkout) => voi
     const isTest = text.includes('from "vitest"');
     const file = `block-${place.split(":")[1]}${isTest ? ".test" : ""}.mts`;
     writeFileSync(join(checkout.cwd, file), text);
-    const tool = isTest ? ["vitest/vitest.mjs", "run", "--root", "."] : ["tsx/dist/cli.mjs"];
-    const [path = "", ...args] = tool;
-    const { status, stdout, stderr } = checkout.run(process.execPath, [
-      join(root, "node_modules", path),
-      ...args,
-      file,
-    ]);
-    expect({ place, status }, `${stdout}${stderr}`).toEqual({ place, status: 0 });
+    const types = [
+      "--noEmit",
+      "--strict",
+      "--skipLibCheck",
+      "--target",
+      "es2023",
+      "--module",
+      "nodenext",
+      "--types",
+      "node",
+    ];
+    const tools = [
+      ["typescript/bin/tsc", ...types],
+      isTest ? ["vitest/vitest.mjs", "run", "--root", "."] : ["tsx/dist/cli.mjs"],
+    ];
+    for (const [tool = "", ...options] of tools) {
+      const args = [join(root, "node_modules", tool), ...options, file];
+      const { status, stdout, stderr } = checkout.run(process.execPath, args);
+      expect({ place, tool, status }, `${stdout}${stderr}`).toEqual({ place, tool, status: 0 });
+    }
   },
   python: ({ place, text }, checkout) => {
     const { status, stderr } = checkout.run("python", ["-c", text]);
