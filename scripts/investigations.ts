@@ -20,7 +20,7 @@ const { values, positionals } = parseArgs({
 
 /** What a command prints, with its exit status where that is not 0. Native warnings of the GPU library are left out. */
 function run(command: string, { cwd, path }: Workplace, kept: number): string[] {
-  const { stdout, stderr, status } = spawnSync("bash", ["-c", command], {
+  const { stdout, stderr, status } = spawnSync("bash", ["--norc", "-c", command], {
     cwd,
     encoding: "utf8",
     env: { ...process.env, PATH: path, NO_COLOR: "1" },

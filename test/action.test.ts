@@ -87,7 +87,7 @@ function ran(workspace: string, inputs: Readonly<Record<string, string>>) {
     return [name, inputs[input] ?? action.inputs[input]?.default ?? ""];
   });
   const runner = { GITHUB_ACTION_PATH: root, GITHUB_WORKSPACE: workspace, RUNNER_TEMP: files };
-  const { status, stderr } = spawnSync("bash", ["-c", run ?? ""], {
+  const { status, stderr } = spawnSync("bash", ["--norc", "-c", run ?? ""], {
     encoding: "utf8",
     env: {
       ...{ ...process.env, ...Object.fromEntries(values), ...runner },

@@ -82,7 +82,7 @@ export function demoTail(runs: readonly DemoRun[], folder: string): string {
   const verdict = right === runs.length ? colors.green("as planted") : colors.red("not as planted");
   return [
     `${right} of ${runs.length} verdicts are ${verdict}. Traces, report.txt and a page for each run (.html, to open in a browser) are in ${folder}.`,
-    "Your own model: faultline bisect model.gguf --against llamacpp --exact -p TEXT; your own engine: docs/writing-a-dumper.md",
+    "Your own model: npx faultline bisect model.gguf --against llamacpp --exact -p TEXT; your own engine: docs/writing-a-dumper.md",
     "",
   ].join("\n");
 }

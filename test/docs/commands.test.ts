@@ -103,7 +103,7 @@ class Checkout {
   shell(command: string) {
     const [, name] = /^([A-Z]+)=\S+$/.exec(command) ?? [];
     const small = command.includes("--chat") ? {} : { MODEL };
-    const found = this.run("bash", ["-c", name === undefined ? command : `${command}; ls $${name}`], {
+    const found = this.run("bash", ["--norc", "-c", name === undefined ? command : `${command}; ls $${name}`], {
       ...this.#variables,
       ...small,
     });
