@@ -25,6 +25,7 @@ import {
   integer,
   type OutputOptions,
 } from "./options.ts";
+import { print } from "./output.ts";
 import { addReportOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
 
 interface Options extends OutputOptions, ReportOptions {
@@ -79,8 +80,10 @@ export function addAudit(program: Command, version: string): void {
           const sources = { ...alone, audit: judged, blindSpots, actual: trace, determinism: null };
           await leaveReports(options, (created) => reportOf({ ...sources, piece: piecesOf(model), version, created }));
           const cannot = blindSpotsText(blindSpots) + (options.suggest ? await suggestions(model, trace) : "");
-          process.stdout.write(
-            options.json ? `${JSON.stringify(auditJson(judged))}\n` : auditText(judged) + cannot + bundles.join(""),
+          print(
+            options,
+            () => auditJson(judged),
+            () => auditText(judged) + cannot + bundles.join(""),
           );
           if (judged.verdict === "divergent") process.exitCode = DIVERGENT;
         } finally {

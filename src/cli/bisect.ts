@@ -9,6 +9,8 @@ import { bisectionJson, bisectionText, bisectionVerdict } from "../report/bisect
 import { plain } from "../report/colors.ts";
 import { reportOf } from "../report/document/report.ts";
 import { reportHtml } from "../report/formats/html.ts";
+import { printable } from "../report/printable.ts";
+import { atWidth } from "../report/terminal.ts";
 import type { EngineOptions, PromptOptions } from "../run/options.ts";
 import { plantedIn } from "../run/planted.ts";
 import { readPrompt } from "../run/prompt.ts";
@@ -27,6 +29,7 @@ import {
   integer,
   type OutputOptions,
 } from "./options.ts";
+import { print } from "./output.ts";
 import { addReferenceOptions, referenceName } from "./reference.ts";
 import { REFERENCES, type ReferenceOptions, type ReferenceRun, traceReference } from "./references.ts";
 import { addReportOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
@@ -81,16 +84,16 @@ export function addBisect(program: Command, version: string): void {
       try {
         const { bisection, determinism, suggest, report } = await bisect(model, options, version);
         const { output } = options;
-        const text = bisectionText(bisection) + (options.suggest ? suggest : "");
-        const json = JSON.stringify(bisectionJson(bisection, determinism));
-        writeFileSync(join(output, "bisect.json"), `${json}\n`);
-        writeFileSync(join(output, "report.txt"), plain(text));
+        const text = () => bisectionText(bisection) + (options.suggest ? suggest : "");
+        const json = bisectionJson(bisection, determinism);
+        writeFileSync(join(output, "bisect.json"), `${JSON.stringify(json)}\n`);
+        writeFileSync(join(output, "report.txt"), plain(printable(atWidth(Number.POSITIVE_INFINITY, text))));
         writeFileSync(join(output, "report.html"), reportHtml(report));
         await leaveReports(options, () => report);
-        process.stdout.write(
-          options.json
-            ? `${json}\n`
-            : `${text}left in ${output}: report.html, report.txt, bisect.json and the traces\n`,
+        print(
+          options,
+          () => json,
+          () => `${text()}left in ${output}: report.html, report.txt, bisect.json and the traces\n`,
         );
         if (bisectionVerdict(bisection) === "divergent") process.exitCode = DIVERGENT;
       } finally {

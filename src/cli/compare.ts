@@ -11,6 +11,7 @@ import { Trace } from "../trace/reader.ts";
 import { modelOf } from "./audited.ts";
 import { judge, suggestions } from "./judge.ts";
 import { addGitBisectOption, addOutputOptions, addSuggestOption, type OutputOptions } from "./options.ts";
+import { print } from "./output.ts";
 import { progressBar } from "./progress.ts";
 import { addReportOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
 
@@ -54,8 +55,10 @@ export function addCompare(program: Command, version: string): void {
         if (options.model !== undefined) return await judged(sides, options.model, options);
         const left = { audit: null, auditLeftOut: "no --model was given", referenceAudit: null, diagnoses: [] };
         await report(options, { ...sides, ...left, blindSpots: [], piece: null });
-        process.stdout.write(
-          options.json ? `${JSON.stringify(comparisonJson(comparison))}\n` : comparisonText(comparison),
+        print(
+          options,
+          () => comparisonJson(comparison),
+          () => comparisonText(comparison),
         );
         if (comparison.verdict === "divergent") process.exitCode = DIVERGENT;
       } finally {
@@ -81,8 +84,10 @@ async function judged(sides: Sides, path: string, options: Options) {
     const bisection = { comparison, determinism: null, ...rest };
     const suggest = options.suggest ? await suggestions(model, actual) : "";
     await report(options, { ...sides, ...rest, piece: piecesOf(model) });
-    process.stdout.write(
-      options.json ? `${JSON.stringify(bisectionJson(bisection, null))}\n` : bisectionText(bisection) + suggest,
+    print(
+      options,
+      () => bisectionJson(bisection, null),
+      () => bisectionText(bisection) + suggest,
     );
     if (bisectionVerdict(bisection) === "divergent") process.exitCode = DIVERGENT;
   } finally {

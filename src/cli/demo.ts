@@ -13,6 +13,7 @@ import { plain } from "../report/colors.ts";
 import { type DemoRun, demoHead, demoJson, demoRunText, demoTail, isAsPlanted } from "../report/demo.ts";
 import { reportOf } from "../report/document/report.ts";
 import { reportHtml } from "../report/formats/html.ts";
+import { printable } from "../report/printable.ts";
 import type { DeviceOption } from "../run/options.ts";
 import { readPrompt } from "../run/prompt.ts";
 import { Trace } from "../trace/reader.ts";
@@ -42,7 +43,7 @@ export function addDemo(program: Command, version: string): void {
       const expected = await Trace.open(packaged(REFERENCE));
       try {
         madeFolder(options.output);
-        const print = (text: string) => void (options.json || process.stdout.write(text));
+        const print = (text: string) => void (options.json || process.stdout.write(printable(text)));
         const head = demoHead(expected.manifest);
         print(head);
         const [runs, texts]: [DemoRun[], string[]] = [[], [head]];

@@ -16,6 +16,7 @@ import {
   integer,
   type OutputOptions,
 } from "./options.ts";
+import { print } from "./output.ts";
 import { addPageOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
 
 type Options = PromptOptions &
@@ -48,7 +49,11 @@ export function addDeterminism(program: Command, version: string): void {
           ...(quiet === undefined ? {} : { quiet }),
         });
         await leaveReports(options, (created) => determinismReport(facts, { version, created }));
-        process.stdout.write(options.json ? `${JSON.stringify(determinismJson(facts))}\n` : determinismText(facts));
+        print(
+          options,
+          () => determinismJson(facts),
+          () => determinismText(facts),
+        );
         if (facts.judgement.verdict === "unstable") process.exitCode = DIVERGENT;
       } finally {
         model.file.close();

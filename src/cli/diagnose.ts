@@ -11,6 +11,7 @@ import { type Trace, withTrace } from "../trace/reader.ts";
 import { DIVERGENT } from "./compare.ts";
 import { inTemporaryFolder } from "./folders.ts";
 import { addGitBisectOption, addOutputOptions, type OutputOptions } from "./options.ts";
+import { print } from "./output.ts";
 import { progressBar } from "./progress.ts";
 import { traced } from "./traced.ts";
 
@@ -46,8 +47,10 @@ export function addDiagnose(program: Command, version: string): void {
               `note: ${audited.notJudged} of ${audited.ops} ops could not be judged; faultline audit says why\n`,
             );
           }
-          process.stdout.write(
-            options.json ? `${JSON.stringify(diagnosesJson(path, ops))}\n` : diagnosesText(path, ops),
+          print(
+            options,
+            () => diagnosesJson(path, ops),
+            () => diagnosesText(path, ops),
           );
           if (ops.length > 0) process.exitCode = DIVERGENT;
         } finally {

@@ -6,6 +6,7 @@ import { adapterFacts, Gpu, requestAdapter } from "../engine/device.ts";
 import { kernelProblems, kernelsFor } from "../engine/kernels.ts";
 import { type DoctorFinding, doctorJson, doctorText } from "../report/doctor.ts";
 import { addOutputOptions, type OutputOptions } from "./options.ts";
+import { print } from "./output.ts";
 
 const NEEDED_NODE = 20;
 
@@ -31,7 +32,11 @@ export function addDoctor(program: Command): void {
     .addHelpText("after", "\nExample:\n  faultline doctor")
     .action(async (options: OutputOptions) => {
       const findings = [checkNode(), ...(await checkGpu()), await checkOnnx(), ...TOOLS.map(checkTool)];
-      process.stdout.write(options.json ? `${JSON.stringify(doctorJson(findings))}\n` : doctorText(findings));
+      print(
+        options,
+        () => doctorJson(findings),
+        () => doctorText(findings),
+      );
       if (findings.some((finding) => finding.state === "missing" && finding.needed)) process.exitCode = 2;
     });
 }

@@ -4,12 +4,17 @@ import { FAULTS } from "../engine/faults/table.ts";
 import { faultRow } from "../engine/faults/taps.ts";
 import { faultsJson, faultsText } from "../report/faults.ts";
 import { addOutputOptions, type OutputOptions } from "./options.ts";
+import { print } from "./output.ts";
 
 export function addFaults(program: Command): void {
   addOutputOptions(program.command("faults").description("list the bugs that --fault can plant"))
     .addHelpText("after", "\nExample:\n  faultline faults")
     .action((options: OutputOptions) => {
       const rows = FAULTS.map(faultRow);
-      process.stdout.write(options.json ? `${JSON.stringify(faultsJson(rows))}\n` : faultsText(rows));
+      print(
+        options,
+        () => faultsJson(rows),
+        () => faultsText(rows),
+      );
     });
 }

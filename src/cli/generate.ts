@@ -21,6 +21,7 @@ import {
   number,
   type OutputOptions,
 } from "./options.ts";
+import { print } from "./output.ts";
 import { onTerminal } from "./progress.ts";
 import { addReferenceOptions } from "./reference.ts";
 import { REFERENCES, type ReferenceOptions } from "./references.ts";
@@ -110,8 +111,10 @@ async function beside(model: Model, options: Options & { against: string }, vers
     }
   }
   const { facts, tokenizer } = await generateAgainst(model, options, version);
-  process.stdout.write(
-    options.json ? `${JSON.stringify(generatedJson(facts, tokenizer))}\n` : generationText(facts, tokenizer),
+  print(
+    options,
+    () => generatedJson(facts, tokenizer),
+    () => generationText(facts, tokenizer),
   );
   if (facts.verdict === "divergent") process.exitCode = DIVERGENT;
 }

@@ -10,6 +10,7 @@ import type { CaptureLevel } from "../trace/capture.ts";
 import { InputError } from "../trace/errors.ts";
 import { importTrace } from "./import-trace.ts";
 import { addCaptureOptions, addOutputOptions, type OutputOptions, tokenSteps } from "./options.ts";
+import { print } from "./output.ts";
 
 type Options = OutputOptions & {
   map?: string;
@@ -58,7 +59,11 @@ export function addImport(program: Command): void {
           ...(taps === undefined ? {} : { taps }),
           ...(quiet === undefined ? {} : { quiet }),
         });
-        process.stdout.write(options.json ? `${JSON.stringify(importJson(facts))}\n` : importText(facts));
+        print(
+          options,
+          () => importJson(facts),
+          () => importText(facts),
+        );
       } finally {
         model?.file.close();
       }

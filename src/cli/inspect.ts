@@ -12,6 +12,7 @@ import { Trace } from "../trace/reader.ts";
 import { DIVERGENT } from "./compare.ts";
 import { weightsOf } from "./inspect-weights.ts";
 import { addOutputOptions, globList, integer, type OutputOptions } from "./options.ts";
+import { print } from "./output.ts";
 import { progressBar } from "./progress.ts";
 import { addPageOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
 
@@ -63,7 +64,11 @@ export function addInspect(program: Command, version: string): void {
         const others = envelope === undefined ? {} : { envelope: await openTrace(envelope) };
         const facts = await inspected(path, trace, options, reference, others);
         await leaveReports(options, (created) => growthReport(facts, { version, created }));
-        process.stdout.write(options.json ? `${JSON.stringify(inspectJson(facts))}\n` : inspectText(facts));
+        print(
+          options,
+          () => inspectJson(facts),
+          () => inspectText(facts),
+        );
         const isStrange = facts.weights !== null && strangers(facts.weights).length > 0;
         if (isStrange || facts.versus?.comparison.verdict === "divergent") process.exitCode = DIVERGENT;
       } finally {

@@ -13,6 +13,7 @@ import { kernelsOfModel } from "./kernels-model.ts";
 import { checkMode, type KernelsOptions } from "./kernels-options.ts";
 import { kernelFacts } from "./kernels-run.ts";
 import { addDeviceOption, addGitBisectOption, addOutputOptions, addPromptOptions, integer, number } from "./options.ts";
+import { print } from "./output.ts";
 import { checkWritable, writePage } from "./pages.ts";
 
 /** Exit statuses where nothing could be judged: 2, and for `git bisect run` the one that skips. */
@@ -73,7 +74,11 @@ async function runCases(options: KernelsOptions, version: string): Promise<void>
   if (options.save !== undefined) {
     saveHistory(options.save, historyOf(judgements, { adapter, version, created: new Date().toISOString() }));
   }
-  process.stdout.write(options.json ? `${JSON.stringify(kernelsJson(facts))}\n` : kernelsText(facts, terminalWidth()));
+  print(
+    options,
+    () => kernelsJson(facts),
+    () => kernelsText(facts),
+  );
   if (options.summary !== undefined)
     writePage("--summary", options.summary, kernelsSummary(facts, options.alarmsFail), true);
   const isAlarmed = options.alarmsFail && (baseline?.rises.length ?? 0) > 0;
@@ -83,11 +88,12 @@ async function runCases(options: KernelsOptions, version: string): Promise<void>
 /** Both versions on a whole model. */
 async function runModel(path: string, options: KernelsOptions, version: string): Promise<void> {
   const facts = await kernelsOfModel(path, options, version);
-  process.stdout.write(options.json ? `${JSON.stringify(kernelsModelJson(facts))}\n` : kernelsModelText(facts));
+  print(
+    options,
+    () => kernelsModelJson(facts),
+    () => kernelsModelText(facts),
+  );
   if (options.summary !== undefined) writePage("--summary", options.summary, kernelsModelSummary(facts), true);
   if (facts.verdict === "wrong") process.exitCode = DIVERGENT;
   if (facts.verdict === "not-judged") process.exitCode = options.gitBisect === true ? SKIP : COULD_NOT;
 }
-
-/** Characters of a line of the terminal, at least 80; undefined where standard output is none. */
-const terminalWidth = () => (process.stdout.isTTY ? Math.max(80, process.stdout.columns || 0) : undefined);

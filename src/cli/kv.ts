@@ -30,6 +30,7 @@ import {
   integer,
   type OutputOptions,
 } from "./options.ts";
+import { print } from "./output.ts";
 import { onTerminal } from "./progress.ts";
 import { addPageOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
 import { traced } from "./traced.ts";
@@ -86,7 +87,11 @@ export function addKv(program: Command, version: string): void {
             ? inTemporaryFolder("kv", own)
             : own(output));
         await leaveReports(options, (created) => cacheReport(facts, { version, created }));
-        process.stdout.write(options.json ? `${JSON.stringify(cacheJson(facts))}\n` : cacheText(facts));
+        print(
+          options,
+          () => cacheJson(facts),
+          () => cacheText(facts),
+        );
         if (cacheVerdict(facts) === "divergent") process.exitCode = DIVERGENT;
       } finally {
         model.file.close();

@@ -15,6 +15,7 @@ import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
 import { isResidualStream } from "../trace/taps.ts";
 import { addEngineOptions, addOutputOptions, addPromptOptions, integer, type OutputOptions } from "./options.ts";
+import { print } from "./output.ts";
 import { onTerminal } from "./progress.ts";
 import { addPageOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
 
@@ -48,7 +49,11 @@ export function addLens(program: Command, version: string): void {
       try {
         const facts = await lensFacts(model, options);
         await leaveReports(options, (created) => lensReport(facts, { version, created }));
-        process.stdout.write(options.json ? `${JSON.stringify(lensJson(facts))}\n` : lensText(facts));
+        print(
+          options,
+          () => lensJson(facts),
+          () => lensText(facts),
+        );
       } finally {
         model.file.close();
       }

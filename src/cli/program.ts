@@ -1,6 +1,7 @@
 /** The program: every command, one file each. */
 import { Command } from "commander";
 import { packageVersion } from "../model/package-root.ts";
+import { printable } from "../report/printable.ts";
 import { addAudit } from "./audit.ts";
 import { addBisect } from "./bisect.ts";
 import { addCompare } from "./compare.ts";
@@ -24,7 +25,7 @@ import { addTrace } from "./trace.ts";
 const version = packageVersion();
 
 /** Names from a damaged file may hold line feeds and terminal escapes; an error stays one harmless line. */
-export const oneLine = (text: string) => `${text.trim().replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ")}\n`;
+export const oneLine = (text: string) => `${printable(text.trim().replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " "))}\n`;
 const outputError = (text: string, write: (text: string) => void) =>
   write(oneLine(text.replace(/^error: /, "faultline: ")));
 

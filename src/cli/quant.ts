@@ -23,6 +23,7 @@ import {
   integer,
   type OutputOptions,
 } from "./options.ts";
+import { print } from "./output.ts";
 import { BASE, QuantJudge } from "./quant-judge.ts";
 import { addPageOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
 
@@ -71,7 +72,11 @@ export function addQuant(program: Command, version: string): void {
       const made = (folder: string) => quantFacts(path, others, options, folder, version);
       const facts = await (output === undefined ? inTemporaryFolder("quant", made) : made(output));
       await leaveReports(options, (created) => quantReport(facts, { version, created }));
-      process.stdout.write(options.json ? `${JSON.stringify(quantJson(facts))}\n` : quantText(facts));
+      print(
+        options,
+        () => quantJson(facts),
+        () => quantText(facts),
+      );
       if (quantVerdict(facts) === "divergent") process.exitCode = DIVERGENT;
     });
 }

@@ -8,6 +8,7 @@ import { readPrompt } from "../run/prompt.ts";
 import type { CaptureLevel } from "../trace/capture.ts";
 import { InputError } from "../trace/errors.ts";
 import { addCaptureOptions, addOutputOptions, addPromptOptions, integer, type OutputOptions } from "./options.ts";
+import { print } from "./output.ts";
 import {
   type FolderRun,
   REFERENCES,
@@ -53,8 +54,10 @@ export function addReference(program: Command, version: string): void {
       if (reference === "hf" && statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
         const summary = await traceHuggingFaceFolder({ folder: path, ...folderRun(options) });
         const ids = summary.generated.map((id) => `<${id}>`).join("");
-        process.stdout.write(
-          options.json ? `${JSON.stringify(traceSummaryJson(summary))}\n` : traceSummaryText(summary, ids),
+        print(
+          options,
+          () => traceSummaryJson(summary),
+          () => traceSummaryText(summary, ids),
         );
         return;
       }
@@ -72,8 +75,11 @@ export function addReference(program: Command, version: string): void {
           },
           options,
         );
-        if (options.json) process.stdout.write(`${JSON.stringify(traceSummaryJson(summary))}\n`);
-        else process.stdout.write(traceSummaryText(summary, tokenizer.decode(summary.generated)));
+        print(
+          options,
+          () => traceSummaryJson(summary),
+          () => traceSummaryText(summary, tokenizer.decode(summary.generated)),
+        );
       } finally {
         model.file.close();
       }

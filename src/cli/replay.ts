@@ -14,6 +14,7 @@ import type { DeviceOption } from "../run/options.ts";
 import { InputError } from "../trace/errors.ts";
 import { DIVERGENT } from "./compare.ts";
 import { addDeviceOption, addFaultOption, addOutputOptions, type OutputOptions } from "./options.ts";
+import { print } from "./output.ts";
 
 interface ReplayOptions extends OutputOptions {
   readonly actual?: string;
@@ -42,7 +43,11 @@ export function addReplay(program: Command, version: string): void {
       const bundle = openBundle(folder);
       const { computed, ...source } = await outputOf(bundle, options, version);
       const replayed: Replayed = { bundle, ...source, own: replay(bundle, computed) };
-      process.stdout.write(options.json ? `${JSON.stringify(replayJson(replayed))}\n` : replayText(replayed));
+      print(
+        options,
+        () => replayJson(replayed),
+        () => replayText(replayed),
+      );
       if (isWrong(replayed)) process.exitCode = DIVERGENT;
     });
 }

@@ -10,6 +10,7 @@ import { promptTokens } from "../run/prompt.ts";
 import { InputError } from "../trace/errors.ts";
 import { DIVERGENT } from "./compare.ts";
 import { addOutputOptions, addPromptOptions, type OutputOptions } from "./options.ts";
+import { print } from "./output.ts";
 import { sidesOf } from "./token-sides.ts";
 
 type Options = PromptOptions & OutputOptions & { against?: string; all?: boolean; llamaCpp?: string };
@@ -39,16 +40,20 @@ export function addTokens(program: Command, version: string): void {
         const { tokens } = promptTokens(metadata, tokenizer, options);
         if (tokens.length === 0) throw new InputError("the text has no tokens; give some with -p");
         const rows = tokens.map((id) => ({ id, piece: tokenizer.piece(id) }));
-        process.stdout.write(options.json ? `${JSON.stringify(tokensJson(rows))}\n` : tokensText(rows));
+        print(
+          options,
+          () => tokensJson(rows),
+          () => tokensText(rows),
+        );
         return;
       }
       const { expected, actual, own } = await sidesOf(options.against, { path, metadata, tokenizer, options, version });
       const comparison = comparePrompts(expected, actual);
       const rows = own.ids.map((id, i) => ({ id, piece: own.pieces[i] ?? "" }));
-      process.stdout.write(
-        options.json
-          ? `${JSON.stringify(tokensJson(rows, againstJson(comparison)))}\n`
-          : againstText(comparison, options.all ?? false),
+      print(
+        options,
+        () => tokensJson(rows, againstJson(comparison)),
+        () => againstText(comparison, options.all ?? false),
       );
       if (!comparison.isAlike) process.exitCode = DIVERGENT;
     });

@@ -14,6 +14,7 @@ import {
   integer,
   type OutputOptions,
 } from "./options.ts";
+import { print } from "./output.ts";
 import { traced } from "./traced.ts";
 
 type Options = PromptOptions &
@@ -44,8 +45,11 @@ export function addTrace(program: Command, version: string): void {
           ...(taps === undefined ? {} : { taps }),
           ...(quiet === undefined ? {} : { quiet }),
         });
-        if (options.json) process.stdout.write(`${JSON.stringify(traceSummaryJson(summary))}\n`);
-        else process.stdout.write(traceSummaryText(summary, tokenizer.decode(summary.generated)));
+        print(
+          options,
+          () => traceSummaryJson(summary),
+          () => traceSummaryText(summary, tokenizer.decode(summary.generated)),
+        );
       } finally {
         model.file.close();
       }

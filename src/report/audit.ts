@@ -111,11 +111,11 @@ function suspiciousLines({ ops, faults }: JudgedAudit): string[] {
 
 const COLUMNS: readonly Column[] = [
   { title: "tap", align: "left" },
-  { title: "ops" },
-  { title: "own relL2" },
+  { title: "ops", spare: 2 },
+  { title: "own relL2", spare: 1 },
   { title: "of likely" },
   { title: "of worst" },
-  { title: "at", align: "left" },
+  { title: "at", align: "left", spare: 3 },
 ];
 
 function kindTable(ops: readonly AuditedOp[]): string {
@@ -133,11 +133,11 @@ function kindTable(ops: readonly AuditedOp[]): string {
 const PART_COLUMNS: readonly Column[] = [
   { title: "tap", align: "left" },
   { title: "step" },
-  { title: "total" },
+  { title: "total", spare: 1 },
   { title: "inherited" },
   { title: "added" },
-  { title: "cancelled" },
-  { title: "amplified" },
+  { title: "cancelled", spare: 2 },
+  { title: "amplified", spare: 3 },
 ];
 
 /** Ops around the first fault, or else those that add most beside what rounding explains. */

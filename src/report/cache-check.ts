@@ -220,11 +220,11 @@ export function cacheJson(facts: CacheFacts): z.infer<typeof cacheSchema> {
 const POSITION_COLUMNS: readonly Column[] = [
   { title: "position" },
   { title: "token", align: "left" },
-  { title: "ops" },
+  { title: "ops", spare: 2 },
   { title: "part" },
   { title: "first", align: "left" },
   { title: "relL2" },
-  { title: "logits relL2" },
+  { title: "logits relL2", spare: 1 },
 ];
 
 /** What parts at each position. */
@@ -243,7 +243,12 @@ export const cachePositions = ({ positions, comparison }: CacheComparison): Tabl
 
 /** What is suspected, and whether it is borne out. */
 export const suspicionsTable = (facts: CacheFacts): TableData => ({
-  columns: ["suspicion", "verdict", "by", "where"].map((title) => ({ title, align: "left" as const })),
+  columns: [
+    { title: "suspicion", align: "left" },
+    { title: "verdict", align: "left" },
+    { title: "by", align: "left", spare: 1 },
+    { title: "where", align: "left" },
+  ],
   rows: suspected(facts).map(({ suspicion, verdict, ops, faults }) => [
     WORDS[suspicion],
     verdict === "at-fault" ? colors.red("at fault") : verdict === "clean" ? "clean" : "not judged",

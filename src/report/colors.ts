@@ -1,13 +1,19 @@
-/** Colours, on a terminal only: picocolors alone would also colour pipes where the environment says CI. NO_COLOR is honoured. */
+/** Colours, on a terminal only: picocolors alone would also colour pipes where the environment says CI. NO_COLOR and FORCE_COLOR are honoured. */
 import { stripVTControlCharacters } from "node:util";
 import picocolors from "picocolors";
 
-const { NO_COLOR, TERM } = process.env;
+const { NO_COLOR, FORCE_COLOR, TERM } = process.env;
+const isForced = FORCE_COLOR !== undefined && FORCE_COLOR !== "" && FORCE_COLOR !== "0";
 
-export const colors = picocolors.createColors(Boolean(process.stdout.isTTY) && !NO_COLOR && TERM !== "dumb");
+export const colors = picocolors.createColors(
+  !NO_COLOR && (isForced || (Boolean(process.stdout.isTTY) && TERM !== "dumb")),
+);
 
 /** The text without colours, for a file. */
 export const plain = (text: string) => stripVTControlCharacters(text);
 
 /** What stands for a whole text: its first line, without colours. */
 export const firstLine = (text: string) => plain(text.split("\n", 1)[0] ?? "");
+
+/** The pattern of a code that colours. */
+export const COLOUR_CODE = `${String.fromCharCode(27)}\\[[\\d;]*m`;

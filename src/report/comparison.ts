@@ -107,11 +107,11 @@ const OP_COLUMNS: readonly Column[] = [
   { title: "tap", align: "left" },
   { title: "step" },
   { title: "relL2" },
-  { title: "allowed" },
+  { title: "allowed", spare: 1 },
   { title: "of budget" },
-  { title: "worst token" },
-  { title: "RMS expected" },
-  { title: "RMS actual" },
+  { title: "worst token", spare: 2 },
+  { title: "RMS expected", spare: 4 },
+  { title: "RMS actual", spare: 3 },
 ];
 
 function opRow(op: ComparedOp): string[] {
@@ -184,13 +184,13 @@ function furtherOrigins(origins: readonly ComparedOp[], first: ComparedOp | unde
 
 const KIND_COLUMNS: readonly Column[] = [
   { title: "tap", align: "left" },
-  { title: "records" },
-  { title: "differ" },
+  { title: "records", spare: 4 },
+  { title: "differ", spare: 3 },
   { title: "relL2" },
-  { title: "allowed" },
+  { title: "allowed", spare: 1 },
   { title: "of budget" },
-  { title: "at", align: "left" },
-  { title: "ULP p99" },
+  { title: "at", align: "left", spare: 2 },
+  { title: "ULP p99", spare: 5 },
 ];
 
 /** Name of a tap without its layer; weights by their name without theirs. */

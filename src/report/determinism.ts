@@ -124,9 +124,12 @@ export function determinismText(facts: DeterminismFacts): string {
 export function checksTable({ judgement }: DeterminismFacts): TableData {
   return {
     columns: [
-      ...["check", "what"].map((title) => ({ title, align: "left" as const })),
-      ...["runs", "ops"].map((title) => ({ title })),
-      ...["result", "first op"].map((title) => ({ title, align: "left" as const })),
+      { title: "check", align: "left" },
+      { title: "what", align: "left", spare: 3 },
+      { title: "runs", spare: 1 },
+      { title: "ops", spare: 2 },
+      { title: "result", align: "left" },
+      { title: "first op", align: "left" },
     ],
     rows: judgement.checks.map((check) => [
       check.name,

@@ -2,6 +2,7 @@
 
 import { z } from "zod";
 import { colors } from "./colors.ts";
+import { type Column, table } from "./table.ts";
 
 const finding = z.object({
   name: z.string(),
@@ -19,12 +20,16 @@ export function doctorJson(findings: readonly DoctorFinding[]): z.infer<typeof d
   return doctorSchema.parse({ schema: "faultline.doctor/1", findings });
 }
 
+const COLUMNS: readonly Column[] = ["", "", ""].map((title) => ({ title, align: "left" }));
+
 export function doctorText(findings: readonly DoctorFinding[]): string {
+  const rows = findings.map(({ name, state, found, needed }) => [
+    state === "works" ? colors.green(state) : needed ? colors.red("MISSING") : colors.yellow(state),
+    name,
+    found,
+  ]);
+  const [, ...lines] = table(COLUMNS, rows).split("\n");
   return findings
-    .map(({ name, state, found, needed, remedy }) => {
-      const mark =
-        state === "works" ? colors.green("works  ") : needed ? colors.red("MISSING") : colors.yellow("missing");
-      return `${mark}  ${name.padEnd(15)} ${found}${state === "works" ? "" : `\n         ${" ".repeat(15)} mend: ${remedy}`}\n`;
-    })
+    .map(({ state, remedy }, i) => `${lines[i]}\n${state === "works" ? "" : `         mend: ${remedy}\n`}`)
     .join("");
 }

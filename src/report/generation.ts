@@ -132,11 +132,11 @@ export function generatedJson(facts: GenerationFacts, reading: Reading): z.infer
 const COLUMNS: readonly Column[] = [
   { title: "token" },
   { title: "expected", align: "left" },
-  { title: "logit" },
-  { title: "rank here" },
+  { title: "logit", spare: 3 },
+  { title: "rank here", spare: 1 },
   { title: "actual", align: "left" },
-  { title: "logit" },
-  { title: "rank there" },
+  { title: "logit", spare: 4 },
+  { title: "rank there", spare: 2 },
   { title: "", align: "left" },
 ];
 

@@ -8,8 +8,8 @@ const COLUMNS = [
   { title: "max |x|" },
   { title: "of f16" },
   { title: "step" },
-  { title: "row" },
-  { title: "column" },
+  { title: "row", spare: 1 },
+  { title: "column", spare: 2 },
 ] as const;
 
 /** A share of the range: percent below it, times it beyond. */

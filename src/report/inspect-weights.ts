@@ -6,7 +6,7 @@ import { knownStatistic, type Statistics } from "../trace/statistics.ts";
 import { colors } from "./colors.ts";
 import { jsonNumber, jsonOf, statisticsFields, statisticsJson } from "./inspect-statistics.ts";
 import { figure, short } from "./numbers.ts";
-import { table } from "./table.ts";
+import { type Column, table } from "./table.ts";
 
 export interface WeightFacts {
   readonly file: string;
@@ -78,6 +78,17 @@ export const strangers = ({ recorded }: WeightFacts): string[] =>
 
 const bad = (count: number) => (count === 0 ? "0" : colors.red(String(count)));
 
+const TAP_COLUMNS: readonly Column[] = [
+  { title: "tap", align: "left" },
+  { title: "shape", align: "left", spare: 2 },
+  { title: "type", align: "left", spare: 4 },
+  { title: "RMS" },
+  { title: "max |x|", spare: 1 },
+  { title: "mean", spare: 3 },
+  { title: "zeros", spare: 5 },
+  { title: "NaN/Inf" },
+];
+
 /** Ops with what they read of the file before them; weights that no op shown reads come last. */
 export function tapTable(taps: readonly RecordSummary[], facts: WeightFacts | null): string {
   const byName = new Map(facts?.weights.map((weight) => [weight.name, weight]));
@@ -107,11 +118,7 @@ export function tapTable(taps: readonly RecordSummary[], facts: WeightFacts | nu
       row(tap, dtype, shape, statistics),
     ]);
   const rest = [...byName.keys()].filter((name) => !shown.has(name)).flatMap(weightRows);
-  const columns = [
-    ...["tap", "shape", "type"].map((title) => ({ title, align: "left" as const })),
-    ...["RMS", "max |x|", "mean", "zeros", "NaN/Inf"].map((title) => ({ title })),
-  ];
-  return table(columns, [...rows, ...rest]);
+  return table(TAP_COLUMNS, [...rows, ...rest]);
 }
 
 /** The kinds of weights where nothing was asked for, and whether what the trace recorded is the file's. */
@@ -123,6 +130,18 @@ export function weightsText(facts: WeightFacts): string {
   return [kinds, agreement(facts)].filter((text) => text !== "").join("\n");
 }
 
+const KIND_COLUMNS: readonly Column[] = [
+  { title: "weight", align: "left" },
+  { title: "type", align: "left", spare: 3 },
+  { title: "tensors", spare: 6 },
+  { title: "least @layer", spare: 1 },
+  { title: "median", spare: 4 },
+  { title: "most" },
+  { title: "max |x|", spare: 2 },
+  { title: "zeros", spare: 5 },
+  { title: "NaN/Inf" },
+];
+
 function kindTable(weights: readonly FileWeight[]): string {
   const at = (weight: FileWeight | undefined) =>
     weight === undefined ? "" : `${short(weight.statistics.rms)}${weight.layer === null ? "" : ` @${weight.layer}`}`;
@@ -131,11 +150,7 @@ function kindTable(weights: readonly FileWeight[]): string {
     ...(rms === null ? ["NaN", "", ""] : [at(rms.least), ...(count === 1 ? ["", ""] : [at(rms.median), at(rms.most)])]),
     ...[short(maxAbs), String(zeros), bad(nonFinite)],
   ]);
-  const columns = [
-    ...["weight", "type"].map((title) => ({ title, align: "left" as const })),
-    ...["tensors", "least @layer", "median", "most", "max |x|", "zeros", "NaN/Inf"].map((title) => ({ title })),
-  ];
-  return table(columns, rows);
+  return table(KIND_COLUMNS, rows);
 }
 
 function agreement(facts: WeightFacts): string {

@@ -5,7 +5,7 @@ import { colors } from "./colors.ts";
 import type { KernelFacts } from "./kernel-facts.ts";
 import { failuresOf, reasonText } from "./kernel-reasons.ts";
 import { short } from "./numbers.ts";
-import { type Column, fitted } from "./table.ts";
+import { type Column, table } from "./table.ts";
 
 /** Alarms, and failures there, told one by one. */
 const SHOWN = 12;
@@ -37,7 +37,7 @@ export function baselineLines({ device, baseline }: KernelFacts): string[] {
 }
 
 /** Each kernel that another version has otherwise: bits, errors, and the time of this version over the other's. */
-export function versionLines({ judgements, otherVersion }: KernelFacts, width: number): string[] {
+export function versionLines({ judgements, otherVersion }: KernelFacts): string[] {
   if (otherVersion === null) return [];
   const { folder, versions } = otherVersion;
   if (versions.length === 0) return [`${folder}: no kernel of these cases differs from this version's`, ""];
@@ -66,7 +66,7 @@ export function versionLines({ judgements, otherVersion }: KernelFacts, width: n
     `${folder}: ${versions.length} cases of other kernels, ${same} with the same bits${failed.length > 0 ? `; there ${failed.length} fail, the worst first:` : ""}`,
     ...failed.slice(0, SHOWN).map((each) => `${colors.yellow(">>")} there ${reasonText(each)}`),
     ...(failed.length > SHOWN ? [`and ${failed.length - SHOWN} more`] : []),
-    ...(rows.length === 0 ? [] : [fitted(VERSION_COLUMNS, rows, width).trimEnd()]),
+    ...(rows.length === 0 ? [] : [table(VERSION_COLUMNS, rows).trimEnd()]),
     "",
   ];
 }

@@ -7,6 +7,7 @@ import { colors, plain } from "./colors.ts";
 import { percent } from "./kernel-voices.ts";
 import { seconds, short, visible } from "./numbers.ts";
 import { table } from "./table.ts";
+import { atWidth } from "./terminal.ts";
 
 /** Times in milliseconds, medians, and the ratio of pairs. */
 export interface TimedPart {
@@ -264,8 +265,8 @@ function timeLines({ times, folders }: KernelsModelFacts): string[] {
       [
         { title: "", align: "left" },
         ...[`ms, ${folders.own ?? "this program's"}`, `ms, ${folders.other}`, "ratio"].map((title) => ({ title })),
-        { title: "95 %, both together", align: "left" },
-        { title: "pairs" },
+        { title: "95 %, both together", align: "left", spare: 1 },
+        { title: "pairs", spare: 2 },
         { title: "", align: "left" },
       ],
       [...row("prefill", times.prefill), ...row("decode step", times.decode)],
@@ -295,7 +296,7 @@ export function kernelsModelText(facts: KernelsModelFacts): string {
 
 /** A part of a page in Markdown: the report as it stands, so that nothing in it is markup. */
 export function kernelsModelSummary(facts: KernelsModelFacts): string {
-  const text = plain(kernelsModelText(facts)).replaceAll("```", "'''");
+  const text = plain(atWidth(Number.POSITIVE_INFINITY, () => kernelsModelText(facts))).replaceAll("```", "'''");
   const { verdict } = facts;
   return `## Kernels on ${JSON.stringify(facts.model).replaceAll(/[^\w .,"-]/g, "_")}: ${verdict === "wrong" ? "fail" : verdict === "not-judged" ? "not judged" : "pass"}\n\n\`\`\`\n${text}\`\`\`\n\n`;
 }

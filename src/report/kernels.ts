@@ -7,7 +7,7 @@ import { baselineLines, versionLines } from "./kernel-history.ts";
 import { reasonText } from "./kernel-reasons.ts";
 import { onnxJson, onnxLines, onnxRow, onnxSchema, onnxTitles, onnxWords, percent } from "./kernel-voices.ts";
 import { seconds, short } from "./numbers.ts";
-import { type Column, fitted } from "./table.ts";
+import { type Column, table } from "./table.ts";
 
 /** True where a kernel of this version fails; one of the other version is not ours to judge. */
 export const isFailed = ({ judgements }: Pick<KernelFacts, "judgements">): boolean =>
@@ -190,8 +190,8 @@ function kernelRow(
 /** Failures told one by one. */
 const SHOWN = 12;
 
-/** The whole report for the terminal. Its first line is the verdict. `width`: of the terminal, in characters; its tables fit. */
-export function kernelsText(facts: KernelFacts, width = Number.POSITIVE_INFINITY): string {
+/** The whole report for the terminal. Its first line is the verdict. */
+export function kernelsText(facts: KernelFacts): string {
   const { judgements, device, fault, elapsedMs, baseline, onnx } = facts;
   const failed = judgements.filter(({ verdict }) => verdict === "fail");
   const suspicious = judgements.filter(({ verdict }) => verdict === "suspicious").length;
@@ -208,7 +208,7 @@ export function kernelsText(facts: KernelFacts, width = Number.POSITIVE_INFINITY
     `${device}; ${seconds(elapsedMs)}${fault === null ? "" : `; planted: ${fault}`}`,
     ...leftOutLines(facts).map((line) => colors.yellow(line)),
     "",
-    fitted(
+    table(
       columnsOf(onnx, isTimed),
       kinds.map((kind) =>
         kernelRow(
@@ -218,11 +218,10 @@ export function kernelsText(facts: KernelFacts, width = Number.POSITIVE_INFINITY
           isTimed,
         ),
       ),
-      width,
     ),
     ...onnxLines(facts),
     ...baselineLines(facts),
-    ...versionLines(facts, width),
+    ...versionLines(facts),
     ...failed
       .slice(0, SHOWN)
       .map((each) => `${colors.red(">>")} ${reasonText(each)}${onnxWords(each, onnx.voices.get(each.case.id))}`),

@@ -97,7 +97,10 @@ export function lensTable({ runs, piece }: LensFacts): TableData {
   const columns: readonly Column[] = [
     { title: "after", align: "left" },
     { title: first.name, align: "left" },
-    ...["logits from", "to", "entropy", "KL to last"].map((title) => ({ title })),
+    { title: "logits from", spare: 4 },
+    { title: "to", spare: 3 },
+    { title: "entropy", spare: 1 },
+    { title: "KL to last", spare: 2 },
     ...others.flatMap(({ name }) => [{ title: name, align: "left" as const }, { title: "KL" }]),
     { title: "", align: "left" },
   ];

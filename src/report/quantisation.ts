@@ -160,9 +160,14 @@ export function quantJson(facts: QuantFacts): z.infer<typeof quantSchema> {
 
 const TYPE_COLUMNS: readonly Column[] = [
   { title: "type", align: "left" },
-  ...["MB", "bits/weight", "logits by weights", "engine adds", "perplexity", "KL", "top 1", "top 5"].map((title) => ({
-    title,
-  })),
+  { title: "MB", spare: 5 },
+  { title: "bits/weight", spare: 4 },
+  { title: "logits by weights" },
+  { title: "engine adds" },
+  { title: "perplexity", spare: 2 },
+  { title: "KL", spare: 1 },
+  { title: "top 1", spare: 3 },
+  { title: "top 5", spare: 6 },
   { title: "engine", align: "left" },
 ];
 
@@ -198,7 +203,7 @@ export function kindsTable({ models }: QuantFacts): TableData {
       .reduce((most, op) => (isWorse(op[part], most) ? op[part] : most), 0);
   const columns: Column[] = [
     { title: "op, worst layer", align: "left" },
-    ...models.map(({ name }) => ({ title: name })),
+    ...models.map(({ name }, i) => (i === 0 ? { title: name } : { title: name, spare: i })),
     { title: "engine, worst file" },
   ];
   const rows = kinds.map((kind) => [

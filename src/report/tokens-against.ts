@@ -118,7 +118,7 @@ const COLUMNS: readonly Column[] = [
   { title: "position" },
   { title: "id" },
   { title: "expected", align: "left" },
-  { title: "position" },
+  { title: "position", spare: 1 },
   { title: "id" },
   { title: "actual", align: "left" },
   { title: "", align: "left" },

@@ -4,7 +4,7 @@ import type { Spread } from "../compare/spread.ts";
 import type { WeightAgreement } from "../compare/weight-check.ts";
 import type { WeightDifference } from "../compare/weight-difference.ts";
 import { apart, short } from "./numbers.ts";
-import { table } from "./table.ts";
+import { type Column, table } from "./table.ts";
 
 export interface WeightCheck {
   /** Who decoded independently: ggml. */
@@ -129,13 +129,17 @@ function headLine({ decoder, agreement: { same, sameBlocks, differing, unlike } 
   return `${differing.length} of ${tensors(compared)} not decoded as ${decoder} decodes them; first: ${differing[0]}`;
 }
 
-const columnsOf = (decoder: string) => [
-  ...["tensor", "type"].map((title) => ({ title, align: "left" as const })),
+const columnsOf = (decoder: string): Column[] => [
+  { title: "tensor", align: "left" },
+  { title: "type", align: "left", spare: 1 },
   { title: "blocks" },
-  { title: "first", align: "left" as const },
-  { title: "places in a block", align: "left" as const },
-  { title: "blocks of a row", align: "left" as const },
-  ...["largest at", "here", decoder, "alone"].map((title) => ({ title, align: "left" as const })),
+  { title: "first", align: "left", spare: 2 },
+  { title: "places in a block", align: "left", spare: 3 },
+  { title: "blocks of a row", align: "left", spare: 8 },
+  { title: "largest at", align: "left", spare: 7 },
+  { title: "here", align: "left", spare: 5 },
+  { title: decoder, align: "left", spare: 6 },
+  { title: "alone", align: "left", spare: 4 },
 ];
 
 const rowOf = (decoder: string) => (found: WeightDifference) => {

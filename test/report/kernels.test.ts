@@ -5,7 +5,8 @@ import { plain } from "../../src/report/colors.ts";
 import type { KernelFacts, VersionPair } from "../../src/report/kernel-facts.ts";
 import { kernelsJson, kernelsText } from "../../src/report/kernels.ts";
 import { kernelsSummary } from "../../src/report/kernels-summary.ts";
-import { fitted } from "../../src/report/table.ts";
+import { table } from "../../src/report/table.ts";
+import { atWidth } from "../../src/report/terminal.ts";
 
 const judgement = (id: string, given: Partial<KernelJudgement> = {}): KernelJudgement => ({
   case: { id, kind: "add", shape: "1x1", type: null, data: "normal", dtype: "f32" },
@@ -30,8 +31,8 @@ describe("the table", () => {
 
   it("fits a terminal, says what it leaves out, and leaves nothing out where there is none", () => {
     const all = facts([judgement("add 524291x1 normal f32", { milliseconds: 2 })]);
-    const header = (width?: number) =>
-      plain(kernelsText(all, width))
+    const header = (width = Number.POSITIVE_INFINITY) =>
+      plain(atWidth(width, () => kernelsText(all)))
         .split("\n")
         .find((line) => line.startsWith("kernel")) ?? "";
     const whole = header();
@@ -39,7 +40,8 @@ describe("the table", () => {
     for (const width of [80, 100, 120, 140]) {
       expect(header(width).length).toBeLessThanOrEqual(width);
       expect(header(width)).toMatch(/^kernel +cases +fail.* of bound/);
-      const left = /^a wider terminal shows (.*)$/m.exec(plain(kernelsText(all, width)))?.[1]?.split(", ") ?? [];
+      const left =
+        /^a wider terminal shows (.*)$/m.exec(plain(atWidth(width, () => kernelsText(all))))?.[1]?.split(", ") ?? [];
       const titles = (line: string) => line.split(/ {2,}/);
       expect([...titles(header(width)), ...left].sort()).toEqual(
         titles(whole)
@@ -52,7 +54,7 @@ describe("the table", () => {
 
   it("drops the column of the largest number first, and those without one never", () => {
     const columns = [{ title: "name" }, { title: "second", spare: 1 }, { title: "first", spare: 2 }];
-    const at = (width: number) => plain(fitted(columns, [["a", "b", "c"]], width)).split("\n");
+    const at = (width: number) => plain(table(columns, [["a", "b", "c"]], width)).split("\n");
     expect(at(19)[0]).toBe("name  second  first");
     expect([at(18)[0], at(18)[2]]).toEqual(["name  second", "a wider terminal shows first"]);
     expect([at(1)[0], at(1)[2]]).toEqual(["name", "a wider terminal shows first, second"]);
