@@ -198,7 +198,12 @@ export const kindOf = (tap: string) => nameInLayer(tap).replace(/^weight:blk\.\d
 
 function byKind({ ops }: Comparison): string {
   const kinds = new Map<string, ComparedOp[]>();
-  for (const op of ops) kinds.set(kindOf(op.tap), [...(kinds.get(kindOf(op.tap)) ?? []), op]);
+  for (const op of ops) {
+    const kind = kindOf(op.tap);
+    const list = kinds.get(kind);
+    if (list === undefined) kinds.set(kind, [op]);
+    else list.push(op);
+  }
   const rows = [...kinds].map(([kind, list]) => {
     const worst = worstOf(list);
     if (worst === undefined) return [kind, String(list.length), "-", "", "", "", "other tokens before them", ""];

@@ -38,12 +38,15 @@ export function table(
   width = terminalWidth(),
 ): string {
   const cells = rows.map((row) => row.map((cell) => clipped(oneLine(cell), LONGEST_NAME)));
-  const widths = columns.map(({ title }, i) => Math.max(widthOf(title), ...cells.map((row) => widthOf(row[i] ?? ""))));
+  const widths = columns.map(({ title }, i) =>
+    cells.reduce((most, row) => Math.max(most, widthOf(row[i] ?? "")), widthOf(title)),
+  );
   const kept = keptColumns(columns, widths, width);
   const room = shortened(columns, widths, kept, width);
   const drawn = draw(
     kept.map((i) => ({ ...columns[i], title: clipped(columns[i]?.title ?? "", room[i] ?? 0) })),
     cells.map((row) => kept.map((i) => clipped(row[i] ?? "", room[i] ?? 0))),
+    kept.map((i) => room[i] ?? 0),
   );
   const left = spared(columns).flatMap((i) => (kept.includes(i) ? [] : (columns[i]?.title ?? [])));
   return left.length === 0 ? drawn : `${drawn}${colors.dim(`a wider terminal shows ${left.join(", ")}`)}\n`;
@@ -82,17 +85,23 @@ function shortened(columns: readonly Column[], widths: readonly number[], kept: 
   return room;
 }
 
-function draw(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
-  const plain = new Table({
-    head: columns.map(({ title }) => (title === "" ? "" : colors.dim(title))),
-    colAligns: columns.map((column) => column.align ?? "right"),
-    chars: { ...NO_FRAME, middle: GAP },
-    style: { head: [], border: [], "padding-left": 0, "padding-right": 0 },
-  });
-  plain.push(...rows.map((row) => [...row]));
-  return `${plain
-    .toString()
-    .split("\n")
-    .map((line) => line.trimEnd())
-    .join("\n")}\n`;
+/** Rows that are laid out at once: the layout compares each row with every other. */
+const BLOCK = 64;
+
+/** Lines of columns of these widths. */
+function draw(columns: readonly Column[], rows: readonly (readonly string[])[], widths: readonly number[]): string {
+  const head = columns.map(({ title }) => (title === "" ? "" : colors.dim(title)));
+  const all = [head, ...rows];
+  const lines: string[] = [];
+  for (let from = 0; from < all.length; from += BLOCK) {
+    const block = new Table({
+      colAligns: columns.map((column) => column.align ?? "right"),
+      colWidths: [...widths],
+      chars: { ...NO_FRAME, middle: GAP },
+      style: { border: [], "padding-left": 0, "padding-right": 0 },
+    });
+    block.push(...all.slice(from, from + BLOCK).map((row) => [...row]));
+    lines.push(...block.toString().split("\n"));
+  }
+  return `${lines.map((line) => line.trimEnd()).join("\n")}\n`;
 }
