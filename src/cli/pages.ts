@@ -1,20 +1,41 @@
 /** Files that reports go to: refused before minutes of work where they cannot be written, and made only when there is something to write. */
-import { accessSync, appendFileSync, constants, realpathSync, statSync, writeFileSync } from "node:fs";
+import {
+  accessSync,
+  appendFileSync,
+  constants,
+  fstatSync,
+  realpathSync,
+  type Stats,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { devNull } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { InputError } from "../trace/errors.ts";
 
 /** Throws InputError, naming the option, where a file cannot be written. It is not made yet. */
 export function checkWritable(flag: string, path: string): void {
   if (path === "" || path.endsWith("/")) throw new InputError(`${flag} '${path}': names no file; give one`);
-  let isFolder = false;
+  let there: Stats | undefined;
   try {
-    const there = statSync(path, { throwIfNoEntry: false });
-    isFolder = there?.isDirectory() ?? false;
+    there = statSync(path, { throwIfNoEntry: false });
     accessSync(there === undefined ? dirname(path) : path, constants.W_OK);
   } catch (error) {
     throw unwritable(flag, path, error);
   }
-  if (isFolder) throw new InputError(`${flag} ${path}: is a folder; give a file`);
+  if (there?.isDirectory()) throw new InputError(`${flag} ${path}: is a folder; give a file`);
+  // A pipe that nobody reads would hold the command for ever; a device but these would take the report for data.
+  const isPlain = there === undefined || there.isFile() || isStandardOutput(path) || isNull(there);
+  if (!isPlain) throw new InputError(`${flag} ${path}: is no plain file; give one, or a new name`);
+}
+
+const isNull = ({ rdev }: Stats) => rdev !== 0 && rdev === statSync(devNull).rdev;
+
+/** True if a file is what standard output goes to, unless that is thrown away. */
+export function isStandardOutput(path: string): boolean {
+  const there = statSync(path, { throwIfNoEntry: false });
+  const own = fstatSync(process.stdout.fd);
+  return there !== undefined && there.dev === own.dev && there.ino === own.ino && !isNull(there);
 }
 
 /** A file to be written, and the option that names it. */
@@ -50,7 +71,8 @@ function placeOf(path: string): string {
 /** Writes a file, or adds to it as a job's page ($GITHUB_STEP_SUMMARY) takes it. Throws InputError where it cannot be written. */
 export function writePage(flag: string, path: string, text: string, isAdded = false): void {
   try {
-    if (isAdded) appendFileSync(path, text);
+    if (isStandardOutput(path)) process.stdout.write(text);
+    else if (isAdded) appendFileSync(path, text);
     else writeFileSync(path, text);
   } catch (error) {
     throw unwritable(flag, path, error);

@@ -5,7 +5,9 @@ import { reportHtml } from "../report/formats/html.ts";
 import { reportJunit } from "../report/formats/junit.ts";
 import { reportMarkdown } from "../report/formats/markdown.ts";
 import { modelExplorerGraph, modelExplorerJson } from "../report/formats/model-explorer.ts";
-import { checkApart, checkWritable, writePage } from "./pages.ts";
+import { InputError } from "../trace/errors.ts";
+import type { OutputOptions } from "./options.ts";
+import { checkApart, checkWritable, isStandardOutput, writePage } from "./pages.ts";
 
 interface Format {
   readonly flag: string;
@@ -55,12 +57,20 @@ export function addPageOptions(command: Command): Command {
 }
 
 /**
- * A file that cannot be written, or that is one of those that are `read`, is refused before minutes of work; it is not made yet. Throws
- * InputError.
+ * A file that cannot be written, that is one of those that are `read`, or that would mix with `--json` on standard output, is refused
+ * before minutes of work; it is not made yet. Throws InputError.
  */
-export function checkReportFiles(options: ReportOptions, read: readonly (string | undefined)[]): void {
+export function checkReportFiles(
+  options: ReportOptions & Pick<OutputOptions, "json">,
+  read: readonly (string | undefined)[],
+): void {
   const files = wanted(options).map(({ format: { flag }, path }) => ({ flag, path }));
-  for (const { flag, path } of files) checkWritable(flag, path);
+  for (const { flag, path } of files) {
+    checkWritable(flag, path);
+    if (options.json && isStandardOutput(path)) {
+      throw new InputError(`${flag} ${path}: --json prints its document there; give a file, or leave --json out`);
+    }
+  }
   checkApart(
     files,
     read.filter((path) => path !== undefined),

@@ -90,16 +90,18 @@ export const versusTable = (pairs: readonly RmsPair[]): TableData => ({
   ]),
 });
 
-/** The sentence, both curves, and the table. */
+/** The verdict in one line. */
+export const versusVerdict = (versus: Versus): string =>
+  `${versus.comparison.verdict === "match" ? colors.green(colors.bold("match")) : colors.red(colors.bold("divergent"))}: ${versusSentence(versus)}`;
+
+/** What a reader must know of the verdict, both curves, and the table. */
 export function versusText(versus: Versus, wantsTaps: boolean): string {
   const { path, comparison, stream, taps } = versus;
-  const isMatch = comparison.verdict === "match";
   const curve = stream.filter(({ tap }) => isResidualStream(tap));
   const [own, theirs] = [curve.map(({ rms }) => rms), curve.map(({ reference }) => reference)];
   const scale = scaleOf([...own, ...theirs]);
   const { columns, rows } = versusTable(wantsTaps ? taps : stream);
   return [
-    `${isMatch ? colors.green(colors.bold("match")) : colors.red(colors.bold("divergent"))}: ${versusSentence(versus)}`,
     ...comparison.warnings.map((warning) => colors.yellow(`note: ${warning}`)),
     ...blindLines(comparison),
     "",

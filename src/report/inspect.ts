@@ -7,7 +7,7 @@ import type { Manifest } from "../trace/record.ts";
 import { isResidualStream } from "../trace/taps.ts";
 import { colors } from "./colors.ts";
 import { jsonNumber, jsonOf, statisticsFields, statisticsJson } from "./inspect-statistics.ts";
-import { type Versus, versusJson, versusSchema, versusText } from "./inspect-vs.ts";
+import { type Versus, versusJson, versusSchema, versusText, versusVerdict } from "./inspect-vs.ts";
 import { hashText, tapTable, type WeightFacts, weightsJson, weightsSchema, weightsText } from "./inspect-weights.ts";
 import { figure, short, visible } from "./numbers.ts";
 import { scaleOf, sparkline } from "./sparkline.ts";
@@ -102,6 +102,7 @@ export function inspectText(facts: InspectFacts): string {
   const { taps, weights, versus } = facts;
   const isChosen = taps.length > 0 || (weights !== null && !weights.isAll);
   return [
+    ...(versus === null ? [] : [versusVerdict(versus)]),
     header(facts),
     isChosen ? tapTable(taps, weights) : growth(facts),
     ...(weights === null ? [] : [weightsText(weights)]),
