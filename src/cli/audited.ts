@@ -3,7 +3,7 @@ import { type AuditOptions, auditTrace } from "../compare/audit.ts";
 import { diagnoseAudit, type JudgedAudit } from "../compare/judged-audit.ts";
 import type { Model } from "../model/model.ts";
 import type { Trace } from "../trace/reader.ts";
-import { progressBar } from "./progress.ts";
+import { progressBar, underway } from "./progress.ts";
 
 export { modelOf } from "../compare/judged-traces.ts";
 
@@ -17,7 +17,8 @@ export async function audited(
   const bar = progressBar("auditing", "ops", quiet);
   try {
     const audit = await auditTrace(model, trace, { ...options, progress: (done, total) => bar.update(done, total) });
-    return await diagnoseAudit(model, trace, audit);
+    bar.stop();
+    return await underway("causes", quiet, () => diagnoseAudit(model, trace, audit));
   } finally {
     bar.stop();
   }

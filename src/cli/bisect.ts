@@ -30,6 +30,7 @@ import {
   type OutputOptions,
 } from "./options.ts";
 import { print } from "./output.ts";
+import { underway } from "./progress.ts";
 import { addReferenceOptions, referenceName } from "./reference.ts";
 import { REFERENCES, type ReferenceOptions, type ReferenceRun, traceReference } from "./references.ts";
 import { addReportOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
@@ -123,13 +124,18 @@ async function bisect(model: Model, options: Options, version: string) {
         : {
             envelope: await openTrace(await sides.reference(natural, "envelope.arrow", options.envelope === undefined)),
           };
-    const comparison = await compareTraces(expected, actual, envelope);
+    const comparison = await underway("comparing", options.quiet, () => compareTraces(expected, actual, envelope));
     const judged = await judge(model, expected, actual, comparison, options);
-    const suggest = await suggestions(model, actual);
+    const suggest = await underway("blind", options.quiet, () => suggestions(model, actual));
     const bisection = { comparison, determinism: determinism?.judgement ?? null, ...judged };
     const created = new Date().toISOString();
     const sources = { ...bisection, determinism, expected, actual, piece: sides.piece, version, created };
-    return { bisection, determinism, suggest, report: await reportOf(sources) };
+    return {
+      bisection,
+      determinism,
+      suggest,
+      report: await underway("reports", options.quiet, () => reportOf(sources)),
+    };
   } finally {
     for (const trace of open) await trace.close();
   }

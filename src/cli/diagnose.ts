@@ -12,7 +12,7 @@ import { DIVERGENT } from "./compare.ts";
 import { inTemporaryFolder } from "./folders.ts";
 import { addGitBisectOption, addOutputOptions, type OutputOptions } from "./options.ts";
 import { print } from "./output.ts";
-import { progressBar } from "./progress.ts";
+import { progressBar, underway } from "./progress.ts";
 import { traced } from "./traced.ts";
 
 interface Options extends OutputOptions {
@@ -42,7 +42,7 @@ export function addDiagnose(program: Command, version: string): void {
         const model = await modelOf(trace, options.model);
         try {
           const { ops, audited } = await diagnosed(model, trace, options, version);
-          if (audited !== null && audited.notJudged > 0) {
+          if (audited !== null && audited.notJudged > 0 && !options.quiet) {
             process.stderr.write(
               `note: ${audited.notJudged} of ${audited.ops} ops could not be judged; faultline audit says why\n`,
             );
@@ -67,6 +67,10 @@ async function diagnosed(model: Model, trace: Trace, options: Options, version: 
     return await diagnoseTrace(model, trace, {
       ...(tap === undefined ? {} : { tap }),
       progress: (done, total) => bar.update(done, total),
+      during: (part, work) => {
+        bar.stop();
+        return underway(part, quiet, work);
+      },
       beside: (judge) =>
         against !== undefined
           ? withTrace(against, judge)

@@ -13,6 +13,7 @@ import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
 import { inTemporaryFolder } from "./folders.ts";
 import type { OutputOptions } from "./options.ts";
+import { underway } from "./progress.ts";
 import { referenceName } from "./reference.ts";
 import { type ReferenceOptions, traceReference } from "./references.ts";
 import { traced } from "./traced.ts";
@@ -78,13 +79,17 @@ async function generatedIn(folder: string, model: Model, options: AgainstOptions
     };
     const mine = actual === undefined ? await own() : await trace(actual);
     const theirs = isTrace(against) ? await trace(against) : await reference(against, options.exact);
-    const plain = await generationFacts(theirs, mine, await compareTraces(theirs, mine));
+    const plain = await generationFacts(
+      theirs,
+      mine,
+      await underway("comparing", quiet, () => compareTraces(theirs, mine)),
+    );
     if (plain.verdict === "match" || against !== "llamacpp" || options.exact || isF32(model)) {
       return { facts: plain, tokenizer };
     }
     // As shipped, llama.cpp rounds activations to 8 bits on its own account: its exact run over the same tokens is what to judge by.
     const exact = await reference(against, true, plain.expected.slice(0, steps));
-    const comparison = await compareTraces(exact, mine);
+    const comparison = await underway("comparing", quiet, () => compareTraces(exact, mine));
     return { facts: await generationFacts(theirs, mine, plain.comparison, { trace: exact, comparison }), tokenizer };
   } finally {
     for (const each of open) await each.close();

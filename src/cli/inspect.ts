@@ -98,12 +98,12 @@ async function inspected(
     throw new InputError(`${path}: no tap of step ${step} matches ${globs.join(",")}; try --tap '*'`);
   }
   const growth = growthTable(records, step);
-  const bar = progressBar("comparing", "records", options.quiet);
-  const compared = { ...others, progress: (done: number, total: number) => bar.update(done, total) };
-  const versus =
-    reference === null
-      ? null
-      : await versusOf(trace, reference, step, growth, taps, compared).finally(() => bar.stop());
+  const beside = (expected: Trace) => {
+    const bar = progressBar("comparing", "records", options.quiet);
+    const compared = { ...others, progress: (done: number, total: number) => bar.update(done, total) };
+    return versusOf(trace, expected, step, growth, taps, compared).finally(() => bar.stop());
+  };
+  const versus = reference === null ? null : await beside(reference);
   return { path, manifest, partial, records: records.length, steps: steps.size, step, growth, taps, weights, versus };
 }
 

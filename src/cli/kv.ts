@@ -31,7 +31,7 @@ import {
   type OutputOptions,
 } from "./options.ts";
 import { print } from "./output.ts";
-import { onTerminal } from "./progress.ts";
+import { onTerminal, underway } from "./progress.ts";
 import { addPageOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
 import { traced } from "./traced.ts";
 
@@ -191,7 +191,7 @@ async function cacheFacts(model: Model, runs: Runs, options: Options, exact: boo
       );
     }
     const compared = async (expected: Trace, actual: Trace) =>
-      cacheComparison(await compareTraces(expected, actual), exact);
+      cacheComparison(await underway("comparing", options.quiet, () => compareTraces(expected, actual)), exact);
     const against = await compared(prefill, stepped);
     const again = runs.afterReset === undefined ? null : await trace(runs.afterReset);
     const afterReset = again === null ? null : await compared(stepped, again);

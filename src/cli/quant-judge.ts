@@ -11,6 +11,7 @@ import { rowsAndColumns } from "../trace/dims.ts";
 import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
 import { audited } from "./audited.ts";
+import { underway } from "./progress.ts";
 import { type QuantTraces, traceQuantised } from "./quant-runs.ts";
 import { checkWeights } from "./quant-weights.ts";
 
@@ -124,14 +125,16 @@ export class QuantJudge {
     { faults, notPlanted }: { readonly faults: readonly Fault[]; readonly notPlanted: readonly string[] },
   ): Promise<QuantisedModel> {
     const base = this.#base ?? traces;
-    const { text, llamaCpp } = this.#settings;
+    const { text, llamaCpp, quiet } = this.#settings;
     const elements = [...model.file.tensors.values()].reduce((sum, { rows, columns }) => sum + rows * columns, 0);
     return {
       ...{ name: type ?? basename(path, ".gguf"), file: model.file.name, bytes: model.file.size },
       bitsPerWeight: (8 * model.file.size) / elements,
       fallen: type === null ? [] : fallenBack(model.file, type),
       ...(await this.#split(model, base, traces)),
-      ...(await checkWeights({ model, faults, trace: traces.weights, llamaCpp, run: this.#settings })),
+      ...(await underway("weights", quiet, () =>
+        checkWeights({ model, faults, trace: traces.weights, llamaCpp, run: this.#settings }),
+      )),
       text: textQuality(await logitRows(base.logits), await logitRows(traces.logits), text),
       notPlanted,
     };
@@ -147,7 +150,9 @@ export class QuantJudge {
     const oracle = await Trace.open(traces.oracle);
     const engine = await Trace.open(traces.engine);
     try {
-      const { ops, judged } = await splitErrors({ base: reference, oracle, engine });
+      const { ops, judged } = await underway("splitting", quiet, () =>
+        splitErrors({ base: reference, oracle, engine }),
+      );
       const origins = new Set(judged.ops.filter(({ isOrigin }) => isOrigin).map(({ tap }) => tap));
       const wants = audit ? () => true : (tap: string) => origins.has(tap);
       const { faults } = audit || origins.size > 0 ? await audited(model, engine, quiet, { wants }) : { faults: [] };

@@ -8,7 +8,7 @@ import { openEngine } from "../run/engine.ts";
 import type { EngineOptions } from "../run/options.ts";
 import type { TraceRun } from "../run/trace-model.ts";
 import { madeFolder } from "./folders.ts";
-import { onTerminal } from "./progress.ts";
+import { onTerminal, underway } from "./progress.ts";
 import { traced } from "./traced.ts";
 
 export interface QuantRun {
@@ -37,7 +37,8 @@ export async function traceQuantised(run: QuantRun): Promise<QuantTraces> {
   const { folder } = run;
   madeFolder(folder);
   const path = (name: string) => join(folder, `${name}.arrow`);
-  await Promise.all([traceOracle(run, path("oracle")), traceEngine(run, path)]);
+  const oracle = traceOracle(run, path("oracle"));
+  await Promise.all([oracle, traceEngine(run, path).then(() => underway("oracle", run.quiet, () => oracle))]);
   return { engine: path("engine"), oracle: path("oracle"), weights: path("weights"), logits: path("logits") };
 }
 

@@ -24,6 +24,7 @@ import {
   type OutputOptions,
 } from "./options.ts";
 import { print } from "./output.ts";
+import { underway } from "./progress.ts";
 import { BASE, QuantJudge } from "./quant-judge.ts";
 import { addPageOptions, checkReportFiles, leaveReports, type ReportOptions } from "./report-files.ts";
 
@@ -114,7 +115,9 @@ async function quantFacts(
     // What a comparison allows halves hides a fault of their size; the audit's bounds are of each op alone.
     const audit = options.audit || options.dtype === "f16";
     for (const { type, path: made } of given)
-      await quantizeModel(path, made, type, llamaCpp === undefined ? {} : { llamaCpp });
+      await underway(`making ${type}`, quiet, () =>
+        quantizeModel(path, made, type, llamaCpp === undefined ? {} : { llamaCpp }),
+      );
     const judge = new QuantJudge({
       ...{ base, tokenizer, tokens, text, engine: options, audit, folder, version },
       llamaCpp: llamaCpp === undefined ? {} : { llamaCpp },

@@ -12,7 +12,7 @@ import { InputError } from "../trace/errors.ts";
 import type { TraceFacts } from "../trace/trace-facts.ts";
 import { inTemporaryFolder } from "./folders.ts";
 import { importTrace } from "./import-trace.ts";
-import { progressBar } from "./progress.ts";
+import { note, progressBar } from "./progress.ts";
 import { traced } from "./traced.ts";
 
 export const REFERENCES = ["llamacpp", "hf", "onnx"] as const;
@@ -113,9 +113,6 @@ async function dumpAndImportFolder(run: FolderRun, dumped: string): Promise<Trac
     bar.stop();
   }
 }
-
-/** The first use fetches and builds: minutes that should not be silent. */
-const note = (line: string) => void process.stderr.write(`${line}\n`);
 
 async function dump(
   name: "llamacpp" | "hf",

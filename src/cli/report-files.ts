@@ -8,6 +8,7 @@ import { modelExplorerGraph, modelExplorerJson } from "../report/formats/model-e
 import { InputError } from "../trace/errors.ts";
 import type { OutputOptions } from "./options.ts";
 import { checkApart, checkWritable, isStandardOutput, writePage } from "./pages.ts";
+import { underway } from "./progress.ts";
 
 interface Format {
   readonly flag: string;
@@ -79,11 +80,13 @@ export function checkReportFiles(
 
 /** Makes a report, where a file of one is asked for, and writes it. Throws InputError where a file cannot be written. */
 export async function leaveReports(
-  options: ReportOptions,
+  options: ReportOptions & Pick<OutputOptions, "quiet">,
   make: (created: string) => Report | Promise<Report>,
 ): Promise<void> {
   const files = wanted(options);
   if (files.length === 0) return;
-  const report = await make(new Date().toISOString());
-  for (const { format, path } of files) writePage(format.flag, path, format.of(report), format.isAdded);
+  await underway("reports", options.quiet, async () => {
+    const report = await make(new Date().toISOString());
+    for (const { format, path } of files) writePage(format.flag, path, format.of(report), format.isAdded);
+  });
 }

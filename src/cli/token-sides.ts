@@ -12,6 +12,7 @@ import { chatMessages, type Prompt, promptTokens } from "../run/prompt.ts";
 import { InputError } from "../trace/errors.ts";
 import { Trace } from "../trace/reader.ts";
 import type { Manifest } from "../trace/record.ts";
+import { note, underway } from "./progress.ts";
 
 export interface SidesRequest {
   /** GGUF file. */
@@ -44,10 +45,12 @@ export async function sidesOf(against: string, request: SidesRequest): Promise<S
   if (prompt.text === null)
     throw new InputError(`--tokens has no text that ${against} could cut; give -p TEXT or --chat TEXT`);
   const own = ownSide(request, prompt.tokens, options.chat === undefined ? null : prompt.text);
-  const expected =
+  const { text } = prompt;
+  const expected = await underway(against, options.quiet, () =>
     against === "llamacpp"
-      ? await llamaCppSide(request, prompt.text)
-      : await huggingFaceSide(request, prompt.text, isFolder ? against : request.path);
+      ? llamaCppSide(request, text)
+      : huggingFaceSide(request, text, isFolder ? against : request.path),
+  );
   if (expected.ids.length === 0) throw new InputError(`${expected.name} makes no tokens of the text; give another`);
   return { expected, actual: own, own };
 }
@@ -63,8 +66,7 @@ function ownSide({ tokenizer, version }: SidesRequest, ids: readonly number[], r
 }
 
 /** The first use fetches and builds: minutes that should not be silent. */
-const noting = ({ quiet }: SidesRequest["options"]) =>
-  quiet ? {} : { onNote: (line: string) => void process.stderr.write(`${line}\n`) };
+const noting = ({ quiet }: SidesRequest["options"]) => (quiet ? {} : { onNote: note });
 
 async function llamaCppSide({ path, options }: SidesRequest, text: string): Promise<PromptSide> {
   const { llamaCpp, chat } = options;

@@ -32,8 +32,14 @@ export interface DiagnoseTraceOptions {
   readonly tap?: string;
   /** Calls `judge` with a trusted run of the trace's tokens that has values, and closes it. Asked for only where the trace has none itself. */
   readonly beside: (judge: (expected: Trace) => Promise<DiagnosedOp[]>) => Promise<DiagnosedOp[]>;
+  /** In ops that are audited. */
   readonly progress?: (done: number, total: number) => void;
+  /** Does a part of the work that counts nothing. */
+  readonly during?: During;
 }
+
+type During = <T>(part: "comparing" | "causes", work: () => Promise<T>) => Promise<T>;
+const UNSEEN: During = (_, work) => work();
 
 /** Throws InputError for a tap that is not in the model or the trace, TraceError where nothing can be judged. */
 export async function diagnoseTrace(
@@ -41,10 +47,10 @@ export async function diagnoseTrace(
   trace: Trace,
   options: DiagnoseTraceOptions,
 ): Promise<DiagnosedTrace> {
-  const { tap, beside } = options;
+  const { tap, beside, during = UNSEEN } = options;
   checkTap(model, trace, tap);
   if (trace.records.some(({ hasValues }) => hasValues)) return fromValues(model, trace, options);
-  return { ops: await beside((expected) => fromSketches(model, expected, trace, tap)), audited: null };
+  return { ops: await beside((expected) => fromSketches(model, expected, trace, { tap, during })), audited: null };
 }
 
 function checkTap(model: Model, trace: Trace, tap: string | undefined): void {
@@ -60,13 +66,13 @@ function checkTap(model: Model, trace: Trace, tap: string | undefined): void {
 async function fromValues(
   model: Model,
   trace: Trace,
-  { tap, progress }: DiagnoseTraceOptions,
+  { tap, progress, during = UNSEEN }: DiagnoseTraceOptions,
 ): Promise<DiagnosedTrace> {
   const audit = await auditTrace(model, trace, {
     ...(tap === undefined ? {} : { wants: tapMatcher([tap]) }),
     ...(progress === undefined ? {} : { progress }),
   });
-  const { faults } = await diagnoseAudit(model, trace, audit);
+  const { faults } = await during("causes", () => diagnoseAudit(model, trace, audit));
   return {
     ops: faults.map(({ tap: at, step, diagnosis }) => ({ tap: at, step, evidence: "values", diagnosis })),
     audited: { ops: audit.ops.length, notJudged: audit.counts["not-judged"] },
@@ -78,14 +84,14 @@ async function fromSketches(
   model: Model,
   expected: Trace,
   trace: Trace,
-  tap: string | undefined,
+  { tap, during }: { readonly tap: string | undefined; readonly during: During },
 ): Promise<DiagnosedOp[]> {
   if (!expected.records.some(({ hasValues }) => hasValues)) {
     throw new InputError(
       `${expected.path}: holds no values; give a reference made with --capture full, or leave out --against`,
     );
   }
-  const comparison = await compareTraces(expected, trace);
+  const comparison = await during("comparing", () => compareTraces(expected, trace));
   if (comparison.tokens.difference !== null && comparison.tokenStep === 0) {
     throw new InputError(
       `${expected.path} and ${trace.path} ran other tokens from position ${comparison.tokens.difference.position} on; 'faultline compare' says which`,
@@ -94,7 +100,7 @@ async function fromSketches(
   const origins = comparison.ops.filter((op) => op.isOrigin && (tap ?? op.tap) === op.tap);
   checkRows(model, expected, trace, origins[0]?.step);
   const diagnoses = new Map<string, Diagnosis>(
-    (await diagnoseOrigins(model, expected, trace, comparison)).map((each) => [each.tap, each]),
+    (await during("causes", () => diagnoseOrigins(model, expected, trace, comparison))).map((each) => [each.tap, each]),
   );
   const first = origins.filter((origin, index) => origins.findIndex((op) => op.tap === origin.tap) === index);
   return first.map(({ tap: at, step, evidence }) => ({
