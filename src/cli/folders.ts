@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { InputError } from "../trace/errors.ts";
+import { note } from "./progress.ts";
 
 /** Ctrl-C ends a process without its `finally`s; what stands on "exit" still runs. */
 const INTERRUPTED = 130;
@@ -12,7 +13,7 @@ export async function inTemporaryFolder<T>(name: string, work: (folder: string) 
   const folder = mkdtempSync(join(tmpdir(), `faultline-${name}-`));
   const remove = () => rmSync(folder, { recursive: true, force: true });
   const interrupt = () => {
-    process.stderr.write("faultline: interrupted\n");
+    note("faultline: interrupted");
     process.exit(INTERRUPTED);
   };
   const signals = ["SIGINT", "SIGTERM"] as const;

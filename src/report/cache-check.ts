@@ -19,6 +19,7 @@ import { faultSentence } from "./audit-facts.ts";
 import { blindSpotsText } from "./blind-spots.ts";
 import { colors } from "./colors.ts";
 import { diagnosisJson, diagnosisSchema } from "./diagnosis.ts";
+import { headline } from "./headline.ts";
 import { figure, short, visible } from "./numbers.ts";
 import { type Column, type TableData, table } from "./table.ts";
 
@@ -157,26 +158,28 @@ function proofSentence({ stepped, afterReset, audit, audited, further }: CacheFa
 }
 
 /** One sentence: is it the cache, or what else. */
-export function cacheSentence(facts: CacheFacts): string {
+export const cacheSentence = (facts: CacheFacts): string => sentenceParts(facts).join("; ");
+
+function sentenceParts(facts: CacheFacts): string[] {
   const { stepped, afterReset, audit } = facts;
   const parts = partSentence(stepped, "token by token", "the prefill");
   const reset = afterReset === null ? null : partSentence(afterReset, "the run after a reset", "the first one");
   const proof = proofSentence(facts);
   const cleared = `token by token is the prefill ${alike(stepped)} at ${stepped.positions.length} positions${afterReset === null ? "" : ", after a reset too"}`;
   if (parts === null && reset === null) {
-    if (proof !== null) return `the cache is not it: ${cleared}; ${proof}`;
+    if (proof !== null) return [`the cache is not it: ${cleared}`, proof];
     const judged =
       audit === null
-        ? "; no op was recomputed"
-        : `; ${audit.ops.length - audit.counts["not-judged"]} ops recomputed, none at fault`;
-    return `${cleared}${judged}`;
+        ? "no op was recomputed"
+        : `${audit.ops.length - audit.counts["not-judged"]} ops recomputed, none at fault`;
+    return [cleared, judged];
   }
   const blame =
     proof ??
     (isUnexplained(facts)
       ? "no op of either is wrong by itself given what it read, so what was read is"
       : "which op or run is wrong only an audit tells");
-  return [parts, reset, blame].filter((words) => words !== null).join("; ");
+  return [parts, reset, blame].filter((words) => words !== null);
 }
 
 const finite = (value: number | null | undefined) => (value != null && Number.isFinite(value) ? value : null);
@@ -266,7 +269,7 @@ export function cacheText(facts: CacheFacts): string {
   const suspicions = suspicionsTable(facts);
   const shown = stepped.verdict === "parts" ? stepped : afterReset?.verdict === "parts" ? afterReset : null;
   return [
-    `${mark}: ${cacheSentence(facts)}`,
+    ...headline(mark, sentenceParts(facts)),
     `${manifest.model.file}, ${stepped.comparison.tokens.actual.length} tokens, ${manifest.producer.dtype}${manifest.faults.length === 0 ? "" : `; planted: ${manifest.faults.join(", ")}`}`,
     "",
     table(suspicions.columns, suspicions.rows).trimEnd(),

@@ -2,7 +2,9 @@
 import { z } from "zod";
 import type { Choice, GeneratedPair, GenerationFacts, Repetition } from "../compare/generation.ts";
 import { divergentVerdict } from "../compare/judged-pair.ts";
+import { clipped } from "./clip.ts";
 import { colors } from "./colors.ts";
+import { headline } from "./headline.ts";
 import { figure, short, timesOver, visible } from "./numbers.ts";
 import { type Column, table } from "./table.ts";
 
@@ -69,7 +71,10 @@ function whyTheyPart({ first, row, isSampled, exactChoice }: GenerationFacts, { 
 }
 
 /** One sentence: the same text, a near tie, or where they part and by how much. */
-export function generationSentence(facts: GenerationFacts, reading: Reading): string {
+export const generationSentence = (facts: GenerationFacts, reading: Reading): string =>
+  sentenceParts(facts, reading).join("; ");
+
+function sentenceParts(facts: GenerationFacts, reading: Reading): string[] {
   const { first, expected, actual, repetitions } = facts;
   const common = expected.findIndex((id, i) => actual[i] !== id);
   const alike = common < 0 ? Math.min(expected.length, actual.length) : common;
@@ -90,7 +95,7 @@ export function generationSentence(facts: GenerationFacts, reading: Reading): st
     );
   } else if (ours !== null) parts.push("both texts repeat themselves: that is the model");
   else if (theirs !== null) parts.push(repetitionText("expected", theirs, reading));
-  return parts.join("; ");
+  return parts;
 }
 
 const finite = (value: number | null | undefined) => (value != null && Number.isFinite(value) ? value : null);
@@ -140,9 +145,13 @@ const COLUMNS: readonly Column[] = [
   { title: "", align: "left" },
 ];
 
+/** Of the first line; the texts stand below whole. */
+const LONGEST_BEGIN = 140;
+
 /** The whole report for the terminal. Its first line is the verdict. */
 export function generationText(facts: GenerationFacts, reading: Reading): string {
   const { verdict, pairs, first, comparison, expected, actual } = facts;
+  const [begins = "", ...more] = sentenceParts(facts, reading);
   const mark = verdict === "divergent" ? colors.red(colors.bold(verdict)) : colors.green(colors.bold(verdict));
   const side = (
     label: string,
@@ -163,7 +172,7 @@ export function generationText(facts: GenerationFacts, reading: Reading): string
     pair.index === first?.index ? colors.red("<< first difference") : pair.sameContext ? "" : "another text before it",
   ]);
   return [
-    `${mark}: ${generationSentence(facts, reading)}`,
+    ...headline(mark, [clipped(begins, LONGEST_BEGIN), ...more]),
     side("expected", comparison.expected, expected),
     side("actual  ", comparison.actual, actual),
     "",

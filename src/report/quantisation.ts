@@ -5,6 +5,7 @@ import { nameInLayer } from "../trace/taps.ts";
 import { faultSentence } from "./audit-facts.ts";
 import { colors } from "./colors.ts";
 import { diagnosisJson, diagnosisSchema } from "./diagnosis.ts";
+import { headline } from "./headline.ts";
 import { short } from "./numbers.ts";
 import { type Column, type TableData, table } from "./table.ts";
 import { weightCheckJson, weightCheckSchema, weightCheckText } from "./weight-check.ts";
@@ -67,7 +68,7 @@ const worstOf = (ops: readonly SplitOp[]) =>
   ops.reduce<SplitOp | null>((worst, op) => (worst === null || isWorse(op.engine, worst.engine) ? op : worst), null);
 
 /** What is wrong with one type's run on the engine. */
-function engineSentence(model: QuantisedModel): string {
+function engineParts(model: QuantisedModel): string[] {
   const { name, first, faults, ops, weights } = model;
   const own = ops.find(({ tap }) => tap === first?.tap);
   const [fault] = faults;
@@ -76,7 +77,8 @@ function engineSentence(model: QuantisedModel): string {
     ...(first === null
       ? []
       : [
-          `in ${name} ${first.tap} is the first op where the engine, not the quantisation, is at fault: it adds relL2 ${short(first.judgement.relL2)}, rounding explains ${short(first.judgement.allowed)}, and the weights alone account for ${short(own?.weights ?? null)}`,
+          `in ${name} ${first.tap} is the first op where the engine, not the quantisation, is at fault`,
+          `it adds relL2 ${short(first.judgement.relL2)}, rounding explains ${short(first.judgement.allowed)}, and the weights alone account for ${short(own?.weights ?? null)}`,
         ]),
     ...(fault === undefined ? [] : [first === null ? `in ${name} ${faultSentence(fault)}` : faultSentence(fault)]),
     ...(differing.length === 0
@@ -85,17 +87,19 @@ function engineSentence(model: QuantisedModel): string {
           `${first === null && fault === undefined ? `in ${name} ` : ""}${differing[0]} is not decoded as ggml decodes it${differing.length > 1 ? `, nor are ${differing.length - 1} more` : ""}`,
         ]),
   ];
-  return parts.join("; ");
+  return parts;
 }
 
 /** One sentence: the engine's part, or that it has none. */
-export function quantSentence(facts: QuantFacts): string {
+export const quantSentence = (facts: QuantFacts): string => sentenceParts(facts).join("; ");
+
+function sentenceParts(facts: QuantFacts): string[] {
   const models = all(facts);
   const guilty = models.filter(isEngine);
   if (guilty.length > 0) {
     const others = guilty.slice(1).map(({ name }) => name);
-    const first = guilty[0] === undefined ? "" : engineSentence(guilty[0]);
-    return others.length === 0 ? first : `${first}; and in ${others.join(", ")} too`;
+    const first = guilty[0] === undefined ? [] : engineParts(guilty[0]);
+    return others.length === 0 ? first : [...first, `and in ${others.join(", ")} too`];
   }
   const worst = models
     .map((model) => ({ model, op: worstOf(model.ops) }))
@@ -105,11 +109,16 @@ export function quantSentence(facts: QuantFacts): string {
   const [least, most] = [ordered[0], ordered.at(-1)];
   const range =
     least === undefined || most === undefined
-      ? ""
+      ? []
       : least === most
-        ? `; the weights move the logits by ${short(logits(least))}`
-        : `; the weights move the logits by ${short(logits(least))} (${least.name}) to ${short(logits(most))} (${most.name})`;
-  return `in none of ${models.length} files does the engine add more than rounding explains: relL2 ${short(worst.op?.engine ?? null)} at most (${worst.op?.tap} of ${worst.model.name}, ${short(worst.op?.allowed ?? null)} allowed)${range}`;
+        ? [`the weights move the logits by ${short(logits(least))}`]
+        : [
+            `the weights move the logits by ${short(logits(least))} (${least.name}) to ${short(logits(most))} (${most.name})`,
+          ];
+  return [
+    `in none of ${models.length} files does the engine add more than rounding explains: relL2 ${short(worst.op?.engine ?? null)} at most (${worst.op?.tap} of ${worst.model.name}, ${short(worst.op?.allowed ?? null)} allowed)`,
+    ...range,
+  ];
 }
 
 const finite = (value: number | null | undefined) => (value != null && Number.isFinite(value) ? value : null);
@@ -236,7 +245,7 @@ export function quantText(facts: QuantFacts): string {
   const guilty = all(facts).filter(isEngine);
   const kinds = kindsTable(facts);
   return [
-    `${mark}: ${quantSentence(facts)}`,
+    ...headline(mark, sentenceParts(facts)),
     `${base.file}: every op of ${tokens.length} tokens, predictions of ${textTokens - 1}`,
     ...(isRequantised
       ? [colors.yellow(`note: ${base.file} is quantised itself; what is measured is what further quantisation adds`)]
