@@ -129,7 +129,7 @@ async function bisect(model: Model, options: Options, version: string) {
     const suggest = await underway("blind", options.quiet, () => suggestions(model, actual));
     const bisection = { comparison, determinism: determinism?.judgement ?? null, ...judged };
     const created = new Date().toISOString();
-    const sources = { ...bisection, determinism, expected, actual, piece: sides.piece, version, created };
+    const sources = { ...bisection, determinism, expected, actual, ...envelope, piece: sides.piece, version, created };
     return {
       bisection,
       determinism,

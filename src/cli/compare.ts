@@ -46,12 +46,13 @@ export function addCompare(program: Command, version: string): void {
       try {
         const expected = await openTrace(expectedPath);
         const actual = await openTrace(actualPath);
+        const envelope = options.envelope === undefined ? {} : { envelope: await openTrace(options.envelope) };
         const comparison = await compareTraces(expected, actual, {
-          ...(options.envelope === undefined ? {} : { envelope: await openTrace(options.envelope) }),
+          ...envelope,
           progress: (done, total) => bar.update(done, total),
         });
         bar.stop();
-        const sides = { expected, actual, comparison, version };
+        const sides = { expected, actual, ...envelope, comparison, version };
         if (options.model !== undefined) return await judged(sides, options.model, options);
         const left = { audit: null, auditLeftOut: "no --model was given", referenceAudit: null, diagnoses: [] };
         await report(options, { ...sides, ...left, blindSpots: [], piece: null });
@@ -71,6 +72,7 @@ export function addCompare(program: Command, version: string): void {
 interface Sides {
   readonly expected: Trace;
   readonly actual: Trace;
+  readonly envelope?: Trace;
   readonly comparison: Comparison;
   readonly version: string;
 }

@@ -5,7 +5,7 @@ import { type Judgement, judge } from "./budget.ts";
 import type { Envelope } from "./envelope.ts";
 import { countsOf, distanceOf, noDistance, type Room } from "./evidence.ts";
 import { type LogitsRow, logitsRow } from "./logits.ts";
-import { type Distance, type Evidence, NO_NON_FINITE, type NonFinite, rowsOf } from "./metrics.ts";
+import { type Distance, type Evidence, NO_NON_FINITE, type NonFinite, relativeDistance, rowsOf } from "./metrics.ts";
 import type { PairNoise } from "./pair-noise.ts";
 import type { Pair } from "./pairs.ts";
 
@@ -21,6 +21,8 @@ export interface ComparedOp {
   readonly dtypes: { readonly expected: string; readonly actual: string };
   readonly evidence: Evidence | "hash";
   readonly judgement: Judgement;
+  /** relL2 of the envelope beside the expected trace; null where there is none. */
+  readonly natural: number | null;
   readonly cosine: number | null;
   readonly largest: Distance["largest"];
   readonly ulps: Distance["ulps"];
@@ -115,6 +117,7 @@ export function judgePair(measured: Measured, noise: PairNoise): Judged {
       dtypes: { expected: e.dtype, actual: a.dtype },
       evidence: isHash ? "hash" : distance.evidence,
       judgement,
+      natural: measured.natural === null ? null : relativeDistance(measured.natural),
       cosine: distance.cosine,
       largest: distance.largest,
       ulps: distance.ulps,

@@ -1,6 +1,7 @@
 /** Charts by Observable Plot, drawn to the width they have, with a label that says what is in them. */
 import * as Plot from "@observablehq/plot";
 import { h } from "./dom.ts";
+import { power } from "./figures.ts";
 
 /** A chart with its caption, drawn again when its place changes its width. */
 export function chart(label: string, draw: (width: number) => Element): HTMLElement {
@@ -13,8 +14,9 @@ export function chart(label: string, draw: (width: number) => Element): HTMLElem
     const drawing = draw(width);
     // A picture with one name: the parts' names of the library belong to no role.
     for (const part of drawing.querySelectorAll("g[aria-label]")) part.removeAttribute("aria-label");
-    const svgs = drawing instanceof SVGSVGElement ? [drawing] : drawing.querySelectorAll("svg");
+    const svgs = drawing instanceof SVGSVGElement ? [drawing] : drawing.querySelectorAll<SVGSVGElement>("svg");
     for (const svg of svgs) {
+      if (svg.getAttribute("aria-hidden") === "true") continue;
       svg.setAttribute("role", "img");
       svg.setAttribute("aria-label", label);
     }
@@ -22,78 +24,6 @@ export function chart(label: string, draw: (width: number) => Element): HTMLElem
   };
   new ResizeObserver(fit).observe(place);
   return place;
-}
-
-export interface Point {
-  readonly x: number;
-  readonly y: number;
-  readonly series: string;
-  readonly name: string;
-  /** True for NaN and Inf, which have no place on the scale; false where nothing is known. */
-  readonly isBad?: boolean;
-}
-
-/** Lines over the depth of the network, by powers of ten where sizes span more than ten; what is not finite (or then 0) leaves a gap. */
-export function lines(
-  width: number,
-  points: readonly Point[],
-  axes: { readonly x: string; readonly y: string },
-): Element {
-  const finite = points.map(({ y }) => y).filter(Number.isFinite);
-  const positive = finite.filter((y) => y > 0);
-  const isLog = positive.length > 0 && !finite.some((y) => y < 0) && Math.max(...positive) > 10 * Math.min(...positive);
-  const drawn = points.map((point) => ({
-    ...point,
-    y: Number.isFinite(point.y) && (!isLog || point.y > 0) ? point.y : Number.NaN,
-  }));
-  const series = [...new Set(points.map((point) => point.series))];
-  return Plot.plot({
-    ...{ width, height: 260, marginLeft: 75 },
-    style: { background: "transparent" },
-    x: { label: axes.x, tickFormat: (x: number) => (Number.isInteger(x) ? String(x) : "") },
-    y: isLog
-      ? { type: "log", label: axes.y, grid: true, tickFormat: power }
-      : { label: axes.y, grid: true, tickFormat: (y: number) => String(Number(y.toPrecision(4))) },
-    color: { legend: true, domain: series, range: COLOURS.slice(0, series.length) },
-    marks: [
-      // Each series has its own dashes: colour is not the only sign.
-      ...series.map((name, i) =>
-        Plot.line(
-          drawn.filter((point) => point.series === name),
-          { x: "x", y: "y", stroke: "series", strokeDasharray: DASHES[i % DASHES.length] ?? "1 0", strokeWidth: 1.8 },
-        ),
-      ),
-      Plot.dot(drawn, { x: "x", y: "y", stroke: "series", r: 2 }),
-      Plot.text(
-        points.filter(({ isBad }) => isBad),
-        {
-          x: "x",
-          frameAnchor: "top",
-          text: () => "N",
-          fill: "var(--bad)",
-          title: ({ name, series: of }: Point) => `${name}: ${of} is NaN or Inf`,
-        },
-      ),
-      Plot.tip(
-        drawn,
-        Plot.pointerX({
-          x: "x",
-          y: "y",
-          title: ({ name, series, y }: Point) => `${name}\n${series}: ${y.toPrecision(4)}`,
-        }),
-      ),
-    ],
-  });
-}
-
-const COLOURS = [1, 2, 3, 4, 5, 6].map((i) => `var(--line-${i})`);
-const DASHES = ["1 0", "5 4", "2 3", "8 3 2 3", "12 4", "1 4"];
-
-/** Ticks at powers of ten only: `1e-4`, `0.1`, `100`. */
-function power(value: number): string {
-  const exponent = Math.log10(value);
-  if (Math.abs(exponent - Math.round(exponent)) > 1e-9) return "";
-  return value < 1e-3 || value >= 1e5 ? value.toExponential(0) : String(value);
 }
 
 /** Cells of a matrix, light to dark by powers of ten. */

@@ -9,6 +9,13 @@ export function shown(value: Figure): string {
   return value !== 0 && (size < 1e-4 || size >= 1e5) ? value.toExponential(2) : String(value);
 }
 
+/** Ticks at powers of ten only: `1e-4`, `0.1`, `100`. */
+export function power(value: number): string {
+  const exponent = Math.log10(value);
+  if (Math.abs(exponent - Math.round(exponent)) > 1e-9) return "";
+  return value < 1e-3 || value >= 1e5 ? value.toExponential(0) : String(value);
+}
+
 /** A number, or NaN where it is not finite or not known. */
 export const numeric = (value: Figure): number => (typeof value === "number" ? value : Number.NaN);
 

@@ -1,8 +1,9 @@
 /** The sections that are mostly words: findings, tokens, likeliest tokens, and those that a command brings. */
 import type { Report, ReportFinding, Token } from "../report/document/schema.ts";
-import { chart, lines } from "./charts.ts";
+import { chart } from "./charts.ts";
 import { dataTable, h, section } from "./dom.ts";
 import { numeric, shown } from "./figures.ts";
+import { lines } from "./lines.ts";
 import type { State } from "./state.ts";
 
 export function findingsSection(state: State): HTMLElement | null {

@@ -3,8 +3,8 @@ import { existsSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } fro
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { reportSchema } from "../../src/report/document/schema.ts";
 import { expectRefused, faultline } from "../support/cli.ts";
+import { dataOf } from "../support/pages.ts";
 import { openTrace, recordOf } from "../support/traces.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "faultline-report-files-"));
@@ -60,8 +60,7 @@ describe("a report file", () => {
 it("a match of some rows says of how many, and holds no statistics of other rows beside one another", () => {
   const { status } = faultline("compare", at("long.arrow"), at("short.arrow"), "--html", at("part.html"), "-q");
   expect(status).toBe(0);
-  const [, json = ""] = /id="report">(.*)<\/script>/.exec(readFileSync(at("part.html"), "utf8")) ?? [];
-  const { sentence, ops } = reportSchema.parse(JSON.parse(json));
+  const { sentence, ops } = dataOf(at("part.html"));
   expect(sentence).toMatch(/at 1 of 4 positions/);
   expect(ops.filter(({ expected }) => expected !== null)).toEqual([]);
 });

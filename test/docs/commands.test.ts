@@ -10,7 +10,7 @@ import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { z } from "zod";
 import { type Workplace, workplace } from "../../scripts/investigations/workplace.ts";
-import { type Block, blocksOf, type Line, linesOf, PAGES, root, textOf } from "../support/pages.ts";
+import { type Block, blocksOf, type Line, linesOf, PAGES, root, textOf } from "../support/markdown-pages.ts";
 
 /** Lines of shell by page and pattern. An entry that no line matches fails. */
 const NOT_RUN: readonly (readonly [page: string, line: RegExp, reason: string])[] = [

@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { expect, it } from "vitest";
-import { inlineCode, PAGES, proseOf, root, textOf } from "../support/pages.ts";
+import { inlineCode, PAGES, proseOf, root, textOf } from "../support/markdown-pages.ts";
 
 /** A heading's anchor as GitHub makes it: small letters, punctuation away, a hyphen for each space, `-1` at the second of a name. */
 function anchors(page: string): Set<string> {

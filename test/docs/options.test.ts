@@ -1,7 +1,7 @@
 /** Every command and option that the documents name is one that the program has; docs/commands.md has every command. */
 import { expect, it } from "vitest";
 import { program } from "../../src/cli/program.ts";
-import { blocksOf, inlineCode, linesOf, PAGES, textOf } from "../support/pages.ts";
+import { blocksOf, inlineCode, linesOf, PAGES, textOf } from "../support/markdown-pages.ts";
 
 const OPTIONS = new Map(
   program.commands.map((command) => [

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { firstChange } from "../../scripts/investigations/same.ts";
 import { faultline } from "../support/cli.ts";
-import { blocksOf, linesOf } from "../support/pages.ts";
+import { blocksOf, linesOf } from "../support/markdown-pages.ts";
 
 const CUT = "[...]";
 

@@ -39,7 +39,7 @@ const text = fc
 const statistics = { count: 4, rms: 1, mean: 0, min: -1, max: 1, maxAbs: 1, zeros: 0, nan: 0, inf: 0 };
 const op = (tap: number, changes: Partial<Report["ops"][number]>): Report["ops"][number] => ({
   ...{ step: 0, tap, verdict: "alike", isOrigin: false, measured: 1e-7, allowed: 1e-6, share: 0.1, evidence: "values" },
-  ...{ expected: statistics, actual: statistics, own: null, parts: null },
+  ...{ expected: statistics, actual: statistics, envelope: null, own: null, parts: null },
   ...changes,
 });
 
@@ -57,7 +57,7 @@ function reportWith(word: string, changes: Partial<Report> = {}): Report {
     ...{ created: "2026-01-01T00:00:00.000Z", version: "1", warnings: [word], columns: [word] },
     facts: [[word, word]],
     blindSpots: [{ id: word, reason: word }],
-    sides: { expected: word, actual: word },
+    sides: { expected: word, actual: word, envelope: word },
     steps: [{ number: 0, label: word }],
     taps: [tap(`blk.0.${word}`, 0), tap(word, null), tap("logits", null)],
     ops: [

@@ -4,22 +4,16 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Report, reportSchema } from "../../src/report/document/schema.ts";
+import type { Report } from "../../src/report/document/schema.ts";
 import { worded } from "../../src/report/document/wording.ts";
 import { reportHtml } from "../../src/report/formats/html.ts";
 import { closeBrowser, noBrowser, openPage } from "../support/browser.ts";
 import { faultline } from "../support/cli.ts";
+import { dataOf } from "../support/pages.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "faultline-page-"));
 const MODEL = "models/faultline-tiny-f16.gguf";
 const html = join(folder, "report.html");
-
-/** The data of a page. */
-function dataOf(path: string): Report {
-  const [, json = ""] =
-    /<script type="application\/json" id="report">(.*)<\/script>/.exec(readFileSync(path, "utf8")) ?? [];
-  return reportSchema.parse(JSON.parse(json));
-}
 
 /** A bisection with a planted fault: its folder holds the page. */
 beforeAll(() => {

@@ -4,7 +4,15 @@ import { type ReportSources, sideName } from "./sources.ts";
 
 type Facts = [label: string, value: string][];
 
-export function factsOf({ comparison, audit, auditLeftOut, expected, actual, determinism }: ReportSources): Facts {
+export function factsOf({
+  comparison,
+  audit,
+  auditLeftOut,
+  expected,
+  actual,
+  envelope,
+  determinism,
+}: ReportSources): Facts {
   const { model, prompt, faults, tokens } = actual.manifest;
   const theirs = expected?.manifest.faults ?? [];
   const [first = [], ...steps] = tokens;
@@ -12,6 +20,7 @@ export function factsOf({ comparison, audit, auditLeftOut, expected, actual, det
     ["model", [model.file, model.architecture, model.quantisation].filter((each) => each !== null).join(", ")],
     ["judged", sideName(actual)],
     ...listed(expected, (trace): Facts => [["reference", sideName(trace)]]),
+    ...listed(envelope ?? null, (trace): Facts => [["envelope: a second reference", sideName(trace)]]),
     ["settings of the judged run", settingsOf(actual)],
     ["tokens", `${first.length} of the prompt, ${steps.length} step${steps.length === 1 ? "" : "s"} after it`],
     ...listed(prompt, (text): Facts => [["prompt", text]]),

@@ -46,6 +46,7 @@ export function opsOf({
   audit,
   expected,
   actual,
+  envelope,
 }: ReportSources): (Omit<ReportOp, "step" | "tap"> & { at: At })[] {
   const key = ({ step, tap }: At) => `${step} ${tap}`;
   const compared = new Map<string, ComparedOp>();
@@ -56,11 +57,10 @@ export function opsOf({
   }
   const audited = new Map((audit?.ops ?? []).map((op) => [key(op), op]));
   const partners = new Map((expected?.records ?? []).map((record) => [key(record), record]));
+  const natural = new Map((envelope?.records ?? []).map((record) => [key(record), record]));
   return actual.records.map((record) => {
     const [found, own, partner] = [compared.get(key(record)), audited.get(key(record)), partners.get(key(record))];
     const figures = found === undefined ? null : decisive(found);
-    // Statistics of other rows would look like a difference.
-    const isTwin = partner?.posStart === record.posStart && partner.shape.join() === record.shape.join();
     return {
       at: record,
       verdict: found?.verdict ?? "not-compared",
@@ -69,11 +69,21 @@ export function opsOf({
       allowed: figure(figures?.allowed ?? null),
       share: figure(figures?.share ?? null),
       evidence: found?.evidence ?? "",
-      expected: partner !== undefined && found !== undefined && isTwin ? statisticsOf(partner) : null,
+      expected: partner !== undefined && found !== undefined && isTwin(partner, record) ? statisticsOf(partner) : null,
       actual: statisticsOf(record),
+      envelope: envelopeOf(found, record, natural.get(key(record))),
       ...ownOf(own),
     };
   });
+}
+
+/** Of the same rows: statistics of others would look like a difference. */
+const isTwin = (a: RecordSummary, b: RecordSummary) => a.posStart === b.posStart && a.shape.join() === b.shape.join();
+
+function envelopeOf(found: ComparedOp | undefined, record: RecordSummary, other: RecordSummary | undefined) {
+  if (found === undefined || other === undefined) return null;
+  const { rms, maxAbs } = isTwin(other, record) ? statisticsOf(other) : { rms: null, maxAbs: null };
+  return { measured: figure(found.natural), rms, maxAbs };
 }
 
 function ownOf(op: AuditedOp | undefined): Pick<ReportOp, "own" | "parts"> {

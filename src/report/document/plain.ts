@@ -38,7 +38,14 @@ export function plainReport({
     facts: facts.map(([label, value]) => [label, worded(plain(value))]),
     warnings: (warnings ?? []).map((warning) => worded(plain(warning))),
     sections: [...sections],
-    ...{ blindSpots: [], sides: { expected: null, actual: "" }, steps: [], columns: [], taps: [], ops: [] },
+    ...{
+      blindSpots: [],
+      sides: { expected: null, actual: "", envelope: null },
+      steps: [],
+      columns: [],
+      taps: [],
+      ops: [],
+    },
     ...{ findings: [], details: [], logits: [] },
     tokens: { expected: null, actual: [], prompt: 0, firstDifference: null },
   } satisfies Report);

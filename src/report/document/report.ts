@@ -12,8 +12,9 @@ import { type ReportSources, sideName } from "./sources.ts";
 import { figure, worded } from "./wording.ts";
 
 /** The document of a report. Reads values of the ops that it looks at closely. */
-export async function reportOf(sources: ReportSources): Promise<Report> {
-  const { comparison, audit, blindSpots, expected, actual, version, created } = sources;
+export async function reportOf(given: ReportSources): Promise<Report> {
+  const sources = trusted(given);
+  const { envelope, comparison, audit, blindSpots, expected, actual, version, created } = sources;
   const [taps, steps] = [tapsOf(actual), stepsOf(actual)];
   // In the order of `taps`, whose names are worded.
   const tapAt = new Map([...new Set(actual.records.map(({ tap }) => tap))].map((tap, i) => [tap, i]));
@@ -37,7 +38,11 @@ export async function reportOf(sources: ReportSources): Promise<Report> {
       id: ids,
       reason: worded(why),
     })),
-    sides: { expected: expected === null ? null : worded(sideName(expected)), actual: worded(sideName(actual)) },
+    sides: {
+      expected: expected === null ? null : worded(sideName(expected)),
+      actual: worded(sideName(actual)),
+      envelope: envelope === undefined ? null : worded(sideName(envelope)),
+    },
     columns: [...new Set(taps.filter(({ layer }) => layer !== null).map(({ column }) => column))],
     ops: opsOf(sources).map(({ at, ...op }) => ({ ...index(at), ...op })),
     findings: findings.map(({ at, ...finding }) => ({ ...index(at), ...finding })),
@@ -46,6 +51,11 @@ export async function reportOf(sources: ReportSources): Promise<Report> {
     logits: choices.map((each) => choiceOf(each, sources, seen)),
     sections: sources.determinism === null ? [] : [determinismSection(sources.determinism)],
   } satisfies Report);
+}
+
+/** Without an envelope that the comparison left out: it took no part. */
+function trusted({ envelope, ...sources }: ReportSources): ReportSources {
+  return envelope === undefined || sources.comparison?.envelope == null ? sources : { ...sources, envelope };
 }
 
 function tokensOf({ comparison, actual }: ReportSources): Report["tokens"] {

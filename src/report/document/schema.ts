@@ -37,6 +37,8 @@ const op = z.object({
   evidence: z.string(),
   expected: statistics.nullable(),
   actual: statistics.nullable(),
+  /** A second reference: its relL2 from the first, and how large its values are. Null where none took part. */
+  envelope: z.object({ measured: figure, rms: figure, maxAbs: figure }).nullable(),
   /** Of the audit: the op alone, recomputed from its own inputs. */
   own: z
     .object({
@@ -143,8 +145,8 @@ export const reportSchema = z.object({
   facts: z.array(z.tuple([z.string(), z.string()])),
   warnings: z.array(z.string()),
   blindSpots: z.array(z.object({ id: z.string(), reason: z.string() })),
-  /** Names of both sides; there may be no reference. */
-  sides: z.object({ expected: z.string().nullable(), actual: z.string() }),
+  /** Names of all that ran; there may be no reference, and no second one. */
+  sides: z.object({ expected: z.string().nullable(), actual: z.string(), envelope: z.string().nullable() }),
   steps: z.array(z.object({ number: count, label: z.string() })),
   /** Columns of the map: names within a layer, in order of execution. */
   columns: z.array(z.string()),

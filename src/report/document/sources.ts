@@ -9,6 +9,8 @@ export interface ReportSources extends Omit<Bisection, "comparison" | "determini
   readonly comparison: Comparison | null;
   readonly determinism: DeterminismFacts | null;
   readonly expected: Trace | null;
+  /** The second reference of the comparison, where one took part. */
+  readonly envelope?: Trace;
   /** The run that is judged. */
   readonly actual: Trace;
   /** Text of a token; that of the traces where no tokenizer is at hand. */
