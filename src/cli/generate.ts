@@ -4,6 +4,7 @@ import { createSampler, GREEDY, type SamplerSettings } from "../engine/sampler.t
 import { runSteps } from "../engine/steps.ts";
 import { type Model, openModel } from "../model/model.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
+import { generationReport } from "../report/document/generation.ts";
 import { generatedJson, generationText } from "../report/generation.ts";
 import { generationJson } from "../report/trace-summary.ts";
 import { openEngine, sizesOf } from "../run/engine.ts";
@@ -25,11 +26,13 @@ import { print } from "./output.ts";
 import { onTerminal } from "./progress.ts";
 import { addReferenceOptions } from "./reference.ts";
 import { REFERENCES, type ReferenceOptions } from "./references.ts";
+import { addPageOptions, checkReportFiles, leaveReports, type ReportOptions, refuseReports } from "./report-files.ts";
 
 type Options = PromptOptions &
   EngineOptions &
   ReferenceOptions &
   OutputOptions &
+  ReportOptions &
   SamplerSettings & { steps?: number; against?: string; actual?: string };
 
 /** Tokens where none are asked for. */
@@ -45,12 +48,15 @@ export function addGenerate(program: Command, version: string): void {
     .option("--top-k <k>", "draw from the k most likely tokens; 0: from all", integer(0), 0)
     .option("--top-p <p>", "draw from the fewest tokens that reach this probability", number(0, 1), 1)
     .option("--seed <seed>", "of the random draws", integer(0), 0);
-  addOutputOptions(addReferenceOptions(addEngineOptions(command)))
+  addPageOptions(addOutputOptions(addReferenceOptions(addEngineOptions(command))))
     .addHelpText(
       "after",
       '\nExit status with --against: 0 the same text or a near tie, 1 divergent, 2 could not do it.\n\nExamples:\n  faultline generate model.gguf --chat "What is gravity?" -n 40 --temperature 0.8 --top-p 0.95 --seed 7\n  faultline generate model.gguf -p "Hello" --against llamacpp\n  faultline generate model.gguf --against expected.arrow --actual mine.arrow',
     )
     .action(async (path: string, options: Options) => {
+      checkReportFiles(options, [path, options.against, options.actual]);
+      if (options.against === undefined)
+        refuseReports(options, "a page is of two texts; give the other with --against");
       const model = await openModel(path, options.layers === undefined ? {} : { layers: options.layers });
       try {
         const { against } = options;
@@ -111,6 +117,7 @@ async function beside(model: Model, options: Options & { against: string }, vers
     }
   }
   const { facts, tokenizer } = await generateAgainst(model, options, version);
+  await leaveReports(options, (created) => generationReport(facts, tokenizer, { version, created }));
   print(
     options,
     () => generatedJson(facts, tokenizer),

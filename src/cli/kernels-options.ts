@@ -2,19 +2,19 @@
 import { InputError } from "../trace/errors.ts";
 import type { OwnOptions } from "./kernel-own.ts";
 import type { KernelsModelOptions } from "./kernels-model.ts";
+import type { ReportOptions } from "./report-files.ts";
 
-export interface KernelsOptions extends KernelsModelOptions, OwnOptions {
+export interface KernelsOptions extends KernelsModelOptions, OwnOptions, ReportOptions {
   readonly filter?: string;
   readonly onnx: boolean;
   readonly save?: string;
   readonly baseline?: string;
-  readonly summary?: string;
   readonly gitBisect?: boolean;
   readonly alarmsFail: boolean;
 }
 
 /** What goes with cases alone, and what with a model. */
-const OF_CASES = ["filter", "wgsl", "as", "bindings", "fault", "save", "baseline", "alarmsFail"] as const;
+const OF_CASES = ["filter", "wgsl", "as", "bindings", "fault", "save", "baseline", "junit", "alarmsFail"] as const;
 const OF_MODELS = ["prompt", "chat", "system", "tokens", "steps"] as const;
 
 /** Throws InputError for options that would do nothing. */

@@ -3,6 +3,9 @@ import { existsSync } from "node:fs";
 import type { Command } from "commander";
 import { againstHistory, historyOf, RISE, readHistory, saveHistory } from "../compare/kernels/baseline.ts";
 import { KINDS_OF_KERNEL } from "../compare/kernels/cases.ts";
+import { kernelsReport } from "../report/document/kernels.ts";
+import { kernelsModelReport } from "../report/document/kernels-model.ts";
+import { kernelsJunit } from "../report/formats/junit-kernels.ts";
 import { isFailed, kernelsJson, kernelsText } from "../report/kernels.ts";
 import { kernelsModelJson, kernelsModelSummary, kernelsModelText } from "../report/kernels-model.ts";
 import { kernelsSummary } from "../report/kernels-summary.ts";
@@ -14,7 +17,7 @@ import { checkMode, type KernelsOptions } from "./kernels-options.ts";
 import { kernelFacts } from "./kernels-run.ts";
 import { addDeviceOption, addGitBisectOption, addOutputOptions, addPromptOptions, integer, number } from "./options.ts";
 import { print } from "./output.ts";
-import { checkWritable, writePage } from "./pages.ts";
+import { addCasesOptions, checkReportFiles, leaveReports } from "./report-files.ts";
 
 /** Exit statuses where nothing could be judged: 2, and for `git bisect run` the one that skips. */
 const [COULD_NOT, SKIP] = [2, 125];
@@ -44,17 +47,17 @@ export function addKernels(program: Command, version: string): void {
     .option("--save <file>", "add this run to a history (Arrow), which is made where it is not there")
     .option("--baseline <file>", `hold errors against a history: a rise above ${RISE} times its own is an alarm`)
     .option("--against-kernels <dir>", "another version's WGSL files: bits and times of both, alternately, in this run")
-    .option("--summary <file>", "add a summary in Markdown to a file, as a job's page ($GITHUB_STEP_SUMMARY) takes it")
     .option("-n, --steps <count>", "of a model: decode steps after the prompt (4)", integer(0))
     .option("--alarms-fail", "exit with 1 where there is an alarm, as where a kernel fails", false);
-  addOutputOptions(addGitBisectOption(addPromptOptions(command)))
+  addCasesOptions(addOutputOptions(addGitBisectOption(addPromptOptions(command))))
     .addHelpText(
       "after",
       "\nExit status: 0 all pass (of a model: same bits, or all within their bounds), 1 a kernel fails, 2 could not do it.\n\nExamples:\n  faultline kernels\n  faultline kernels --filter 'rms_norm wide'\n  faultline kernels --filter rope --fault rope.pairing\n  faultline kernels --save kernels.arrow\n  faultline kernels --baseline kernels.arrow --alarms-fail\n  faultline kernels --against-kernels ../before/kernels\n  faultline kernels embedded --against-kernels ../before/kernels\n  faultline kernels --wgsl mine.wgsl --as rms_norm --bindings mine.json",
     )
     .action(async (path: string | undefined, options: KernelsOptions) => {
       checkMode(path, options);
-      if (options.summary !== undefined) checkWritable("--summary", options.summary);
+      const { wgsl, bindings, baseline, save } = options;
+      checkReportFiles(options, [path, wgsl, bindings, baseline, save]);
       await (path === undefined ? runCases(options, version) : runModel(path, options, version));
     });
 }
@@ -79,8 +82,12 @@ async function runCases(options: KernelsOptions, version: string): Promise<void>
     () => kernelsJson(facts),
     () => kernelsText(facts),
   );
-  if (options.summary !== undefined)
-    writePage("--summary", options.summary, kernelsSummary(facts, options.alarmsFail), true);
+  const markdown = () => kernelsSummary(facts, options.alarmsFail);
+  const own = options.wgsl === undefined ? options.kernels : `${options.wgsl} as ${options.as}`;
+  await leaveReports(options, (created) => kernelsReport(facts, own ?? null, { version, created }), {
+    ...{ md: markdown, summary: markdown },
+    junit: (created) => kernelsJunit(facts, options.alarmsFail, created),
+  });
   const isAlarmed = options.alarmsFail && (baseline?.rises.length ?? 0) > 0;
   if (isAlarmed || isFailed(facts)) process.exitCode = DIVERGENT;
 }
@@ -93,7 +100,9 @@ async function runModel(path: string, options: KernelsOptions, version: string):
     () => kernelsModelJson(facts),
     () => kernelsModelText(facts),
   );
-  if (options.summary !== undefined) writePage("--summary", options.summary, kernelsModelSummary(facts), true);
+  const markdown = () => kernelsModelSummary(facts);
+  const own = { md: markdown, summary: markdown };
+  await leaveReports(options, (created) => kernelsModelReport(facts, { version, created }), own);
   if (facts.verdict === "wrong") process.exitCode = DIVERGENT;
   if (facts.verdict === "not-judged") process.exitCode = options.gitBisect === true ? SKIP : COULD_NOT;
 }

@@ -42,7 +42,7 @@ export type ReportOptions = { readonly [K in keyof typeof FORMATS]?: string };
 const wanted = (options: ReportOptions) =>
   (Object.keys(FORMATS) as (keyof typeof FORMATS)[]).flatMap((name) => {
     const path = options[name];
-    return path === undefined ? [] : [{ format: FORMATS[name], path }];
+    return path === undefined ? [] : [{ name, format: FORMATS[name], path }];
   });
 
 /** For commands that judge ops. */
@@ -56,6 +56,10 @@ export function addPageOptions(command: Command): Command {
   for (const { flag, what } of [FORMATS.html, FORMATS.md, FORMATS.summary]) command.option(`${flag} <file>`, what);
   return command;
 }
+
+/** For `kernels`: its cases are JUnit's. */
+export const addCasesOptions = (command: Command): Command =>
+  addPageOptions(command).option(`${FORMATS.junit.flag} <file>`, "a test case a case, in JUnit's XML");
 
 /**
  * A file that cannot be written, that is one of those that are `read`, or that would mix with `--json` on standard output, is refused
@@ -78,15 +82,29 @@ export function checkReportFiles(
   );
 }
 
+/** Throws InputError where a report is asked for that this use of the command has none of; `remedy` says what it goes with. */
+export function refuseReports(options: ReportOptions, remedy: string): void {
+  const [first] = wanted(options);
+  if (first !== undefined) throw new InputError(`${first.format.flag} ${first.path}: ${remedy}`);
+}
+
+/** Texts that a command has in the place of its document's. */
+export type OwnForms = { readonly [K in keyof typeof FORMATS]?: (created: string) => string };
+
 /** Makes a report, where a file of one is asked for, and writes it. Throws InputError where a file cannot be written. */
 export async function leaveReports(
   options: ReportOptions & Pick<OutputOptions, "quiet">,
   make: (created: string) => Report | Promise<Report>,
+  own: OwnForms = {},
 ): Promise<void> {
   const files = wanted(options);
   if (files.length === 0) return;
+  const created = new Date().toISOString();
   await underway("reports", options.quiet, async () => {
-    const report = await make(new Date().toISOString());
-    for (const { format, path } of files) writePage(format.flag, path, format.of(report), format.isAdded);
+    const report = files.every(({ name }) => own[name] !== undefined) ? null : await make(created);
+    for (const { name, format, path } of files) {
+      const text = own[name]?.(created) ?? (report === null ? "" : format.of(report));
+      writePage(format.flag, path, text, format.isAdded);
+    }
   });
 }

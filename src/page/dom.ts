@@ -40,12 +40,13 @@ export function section(id: string, title: string, intro: string, ...children: r
   );
 }
 
-/** A table with a header row; cells of `numbers` (by column) are set right. */
+/** A table with a header row; cells of `numbers` (by column) are set right. `mark`: the row that matters most. */
 export function dataTable(
   caption: string,
   header: readonly string[],
   rows: readonly (readonly Child[])[],
   numbers: readonly number[] = [],
+  mark: number | null = null,
 ): HTMLElement {
   const kind = (column: number) => (numbers.includes(column) ? "number" : null);
   return h(
@@ -56,7 +57,13 @@ export function dataTable(
       {},
       h("caption", {}, caption),
       h("thead", {}, h("tr", {}, ...header.map((title, i) => h("th", { scope: "col", class: kind(i) }, title)))),
-      h("tbody", {}, ...rows.map((row) => h("tr", {}, ...row.map((cell, i) => h("td", { class: kind(i) }, cell))))),
+      h(
+        "tbody",
+        {},
+        ...rows.map((row, at) =>
+          h("tr", { class: at === mark && "marked" }, ...row.map((cell, i) => h("td", { class: kind(i) }, cell))),
+        ),
+      ),
     ),
   );
 }

@@ -163,12 +163,13 @@ export function moreSections({ report: { sections } }: State): HTMLElement[] {
           ),
         ),
       ),
-      ...tables.map(({ caption, columns, rows }) =>
+      ...tables.map(({ caption, columns, rows, mark }) =>
         dataTable(
           caption,
           columns.map((column) => column.title || "note"),
           rows,
           columns.flatMap(({ isNumber }, i) => (isNumber ? [i] : [])),
+          mark,
         ),
       ),
     ),

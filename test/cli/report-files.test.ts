@@ -71,3 +71,71 @@ it("a tap of a layer that no model has is refused, not built", async () => {
   writeFileSync(at("deep.arrow"), readFileSync(path));
   expectRefused(["compare", path, at("deep.arrow")], /a tap names layer 199000000, and layers are counted up to 4095/);
 });
+
+describe("pages of commands that judge no ops", () => {
+  const forms = (name: string) => [
+    "--html",
+    at(`${name}.html`),
+    "--md",
+    at(`${name}.md`),
+    "--summary",
+    at(`${name}.sum`),
+  ];
+  const markdownOf = (name: string) => readFileSync(at(`${name}.md`), "utf8");
+
+  it("generate --against: the sentence and the pairs of its JSON", () => {
+    const fault = ["--fault", "rope.pairing@blk.2.q_rope"];
+    const args = ["generate", MODEL, "--against", at("run.arrow"), ...fault, "--json", "-q", ...forms("generate")];
+    const trace = ["trace", MODEL, "-p", "In the beginning", "-n", "5", "--capture", "full", "-q"];
+    expect(faultline(...trace, "-o", at("run.arrow")).errors).toEqual([]);
+    const { status, stdout, errors } = faultline(...args);
+    expect({ status, errors }).toEqual({ status: 1, errors: [] });
+    const { sentence, pairs, first } = JSON.parse(stdout);
+    const report = dataOf(at("generate.html"));
+    expect(report.sentence).toBe(sentence);
+    const table = report.sections.find(({ id }) => id === "pairs")?.tables[0];
+    expect([table?.rows.length, table?.mark]).toEqual([pairs.length, first.index]);
+    expect(markdownOf("generate")).toMatch(/^### ❌ divergent: the texts part at token/);
+    expect(readFileSync(at("generate.sum"), "utf8")).toMatch(/^### ❌ divergent/);
+  });
+
+  it("tokens --against: the sentence and every position", () => {
+    const fault = ["--fault", "token.extra-bos"];
+    const trace = faultline("trace", MODEL, "-p", "In the beginning", ...fault, "-n", "1", "-q", "-o", at("bos.arrow"));
+    expect(trace.errors).toEqual([]);
+    const { status, stdout } = faultline("tokens", MODEL, "--against", at("bos.arrow"), "--json", ...forms("tokens"));
+    expect(status).toBe(1);
+    const { against } = JSON.parse(stdout);
+    const report = dataOf(at("tokens.html"));
+    expect(report.sentence).toBe(against.sentence);
+    const table = report.sections.find(({ id }) => id === "tokens")?.tables[0];
+    expect(table?.rows.length).toBe(against.actual.ids.length);
+    expect(table?.mark).toBe(against.first_difference);
+    expect(markdownOf("tokens")).toMatch(/^### ❌ divergent: the tokens differ at position 1/);
+  });
+
+  it("kernels: every case, in JUnit too", () => {
+    const fault = ["--filter", "rope normal", "--fault", "rope.pairing", "--no-time", "--no-onnx"];
+    const files = [...forms("kernels"), "--junit", at("kernels.xml")];
+    const { status, stdout } = faultline("kernels", ...fault, "--json", "-q", ...files);
+    expect(status).toBe(1);
+    const { cases } = JSON.parse(stdout);
+    const failed = cases.filter(({ verdict }: { verdict: string }) => verdict === "fail").length;
+    const xml = readFileSync(at("kernels.xml"), "utf8");
+    expect(failed).toBeGreaterThan(0);
+    expect(xml).toContain(`<testsuites tests="${cases.length}" failures="${failed}" skipped="0" errors="0">`);
+    expect(xml).not.toContain("time=");
+    const report = dataOf(at("kernels.html"));
+    expect(report.sentence).toMatch(new RegExp(`^${failed} of ${cases.length} cases fail; the worst: rope `));
+    expect(report.sections.find(({ id }) => id === "cases")?.tables[0]?.rows.length).toBe(cases.length);
+    expect(markdownOf("kernels")).toBe(readFileSync(at("kernels.sum"), "utf8"));
+  });
+
+  it("are refused where there is nothing to hold against anything, and where a case a tap makes no sense", () => {
+    expectRefused(["generate", MODEL, "-p", "a", "--html", at("x")], /--html .*x: a page is of two texts; .*--against/);
+    expectRefused(["tokens", MODEL, "-p", "a", "--md", at("x")], /--md .*x: a page is of two sides; .*--against/);
+    expectRefused(["kernels", MODEL, "--against-kernels", "kernels", "--junit", at("x")], /--junit goes with single/);
+    expectRefused(["kernels", "--wgsl", at("long.arrow"), "--as", "rope", "--html", at("long.arrow")], /would be lost/);
+    expect(existsSync(at("x"))).toBe(false);
+  });
+});

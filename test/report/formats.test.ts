@@ -81,7 +81,7 @@ function reportWith(word: string, changes: Partial<Report> = {}): Report {
     sections: [
       {
         ...{ id: "more", title: word, intro: word, lines: [word] },
-        tables: [{ caption: word, columns: [{ title: word, isNumber: false }], rows: [[word]] }],
+        tables: [{ caption: word, columns: [{ title: word, isNumber: false }], rows: [[word]], mark: null }],
         curves: [],
       },
     ],

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Report } from "../../src/report/document/schema.ts";
 import { worded } from "../../src/report/document/wording.ts";
 import { reportHtml } from "../../src/report/formats/html.ts";
+import { ATTACKS } from "../support/attacks.ts";
 import { closeBrowser, noBrowser, openPage } from "../support/browser.ts";
 import { faultline } from "../support/cli.ts";
 import { dataOf } from "../support/pages.ts";
@@ -143,18 +144,8 @@ describe.skipIf(noBrowser !== null)(`the page${noBrowser === null ? "" : ` (${no
   });
 
   it("shows hostile names, texts and tokens as text, and runs none of them", async () => {
-    const attacks = [
-      "</script><script>alert(1)</script>",
-      "<img src=x onerror=alert(2)>",
-      "<!--<script>",
-      '"><svg onload=alert(3)>',
-      "\u202Egnp.exe\u202C\u0000\u001b[31m",
-      "javascript:alert(4)",
-      ["$", "{alert(5)}"].join(""),
-      "A".repeat(10_000_000),
-    ];
     const report = dataOf(html);
-    const each = attacks.map((attack) => worded(attack));
+    const each = ATTACKS.map((attack) => worded(attack));
     const hostile: Report = {
       ...report,
       sentence: each.join(" "),

@@ -16,7 +16,10 @@ export type Outcome =
 export const badgeOf = ({ verdict, finding }: Pick<Report, "verdict" | "finding">): string =>
   verdict === null || OWN_WORDS.has(finding) ? finding : verdict;
 
-const OWN_WORDS: ReadonlySet<string> = new Set(["deterministic", "unstable", "collapse", "no collapse"]);
+const OWN_WORDS: ReadonlySet<string> = new Set([
+  ...["deterministic", "unstable", "collapse", "no collapse", "alike", "tie", "pass", "fail"],
+  ...["same bits", "both right", "wrong", "not judged"],
+]);
 
 /** Of one op. Where an audit found it right by itself, that it is the first beyond its budget accuses nobody. */
 function outcomeOfOne({ own, verdict, isOrigin }: ReportOp): Outcome {

@@ -2,7 +2,7 @@
 import { plain } from "../colors.ts";
 import type { TableData } from "../table.ts";
 import { type Report, type ReportSection, reportSchema } from "./schema.ts";
-import { figure, worded } from "./wording.ts";
+import { beginning, figure, worded } from "./wording.ts";
 
 /** What the program says of itself and of the moment. */
 export interface Made {
@@ -56,7 +56,8 @@ export interface SectionParts {
   readonly title: string;
   readonly intro: string;
   readonly lines?: readonly string[];
-  readonly tables?: readonly (readonly [caption: string, table: TableData])[];
+  /** `mark`: index of the row that matters most. */
+  readonly tables?: readonly (readonly [caption: string, table: TableData, mark?: number | null])[];
   readonly curves?: readonly CurveParts[];
 }
 
@@ -69,16 +70,32 @@ export interface CurveParts {
   readonly names: readonly string[];
 }
 
+/** Rows of a table that a report shows; its caption says which. */
+const ROWS = 2000;
+
+const cell = (text: string) => worded(plain(beginning(text)));
+
+/** The part of a long table that its marked row is in, or its beginning. */
+function shownRows(rows: TableData["rows"], mark: number | null) {
+  const first = rows.length <= ROWS || mark === null ? 0 : Math.max(0, Math.min(mark - ROWS / 2, rows.length - ROWS));
+  const shown = rows.slice(first, first + ROWS);
+  const cut = shown.length === rows.length ? "" : `: rows ${first + 1} to ${first + shown.length} of ${rows.length}`;
+  return { rows: shown.map((row) => row.map(cell)), mark: mark === null ? null : mark - first, cut };
+}
+
 /** A section from a terminal's tables, and curves over what the rows are. */
 export function sectionOf({ id, title, intro, lines = [], tables = [], curves = [] }: SectionParts): ReportSection {
   return {
     ...{ id, title, intro },
     lines: lines.map((line) => worded(plain(line))),
-    tables: tables.map(([caption, { columns, rows }]) => ({
-      caption,
-      columns: columns.map((column) => ({ title: worded(column.title), isNumber: column.align !== "left" })),
-      rows: rows.map((row) => row.map((cell) => worded(plain(cell)))),
-    })),
+    tables: tables.map(([caption, { columns, rows }, mark]) => {
+      const { cut, ...shown } = shownRows(rows, mark ?? null);
+      return {
+        caption: worded(`${caption}${cut}`),
+        columns: columns.map((column) => ({ title: worded(column.title), isNumber: column.align !== "left" })),
+        ...shown,
+      };
+    }),
     curves: curves.map(({ label, x, y, series, names }) => ({
       ...{ label, x, y },
       points: series.flatMap(({ name, values }) =>

@@ -116,6 +116,8 @@ const section = z.object({
       caption: z.string(),
       columns: z.array(z.object({ title: z.string(), isNumber: z.boolean() })),
       rows: z.array(z.array(z.string())),
+      /** Index of the row that matters most, e.g. the first difference; null where none does. */
+      mark: count.nullable(),
     }),
   ),
   curves: z.array(

@@ -13,6 +13,13 @@ export function worded(text: string): string {
   return cut === text ? line : `${line}… (${text.length} characters)`;
 }
 
+/** Characters shown of a text that is one of many, as in a table. */
+const LONGEST_CELL = 300;
+
+/** The beginning of a text that is one of many, and how long it is. */
+export const beginning = (text: string): string =>
+  text.length <= LONGEST_CELL ? text : `${text.slice(0, LONGEST_CELL)}\u2026 (${text.length} characters)`;
+
 /** The sign of a line's end, which prompts are full of. */
 const NEWLINE = "\u21b5";
 

@@ -2,7 +2,7 @@
 import { furtherUp } from "../document/further-up.ts";
 import { type Outcome, opsByTap, outcomeOf } from "../document/outcome.ts";
 import type { Report } from "../document/schema.ts";
-import { escaped } from "./escape.ts";
+import { type JunitCase, junitXml } from "./junit-xml.ts";
 
 const FAILS: ReadonlySet<Outcome> = new Set(["own-fault", "non-finite", "origin"]);
 /** Shown by the op's own numbers: wrong by itself, or NaN and Inf out of finite inputs. What is above it is no excuse. */
@@ -22,40 +22,23 @@ export function reportJunit(report: Report): string {
   const outcomes = report.taps.map((_, index) => outcomeOf(ops.get(index) ?? []));
   const isAccused = (index: number) => FAILS.has(outcomes[index] ?? "not-compared");
   const above = furtherUp(report.taps, isAccused);
-  const cases = report.taps.map((tap, index) => {
+  const cases = report.taps.map((tap, index): JunitCase => {
     const outcome = outcomes[index] ?? "not-compared";
-    const anew = STANDS.has(outcome) ? undefined : above.get(index);
-    const fails = isAccused(index) && anew === undefined;
-    const why = isAccused(index) && anew !== undefined ? differsAnew(anew) : SKIPPED[outcome];
-    return { tap, index, outcome, fails, why };
+    const place = { group: tap.layer === null ? "model" : `layer ${tap.layer}`, name: tap.name };
+    const anew = STANDS.has(outcome) || !isAccused(index) ? undefined : above.get(index);
+    if (anew !== undefined) return { ...place, skipped: differsAnew(anew) };
+    if (isAccused(index)) return { ...place, failure: { type: outcome, message: messageOf(report, index, outcome) } };
+    const why = SKIPPED[outcome];
+    return why === undefined ? place : { ...place, skipped: why };
   });
-  const whole = report.verdict === "divergent" && !cases.some(({ fails }) => fails);
-  const failures = cases.filter(({ fails }) => fails).length + (whole ? 1 : 0);
-  const skipped = cases.filter(({ fails, why }) => !fails && why !== undefined).length;
-  const lines = cases.map(({ tap, index, outcome, fails, why }) => {
-    const name = `classname="${tap.layer === null ? "model" : `layer ${tap.layer}`}" name="${escaped(tap.name)}"`;
-    if (fails) return `<testcase ${name}>${failure(outcome, messageOf(report, index, outcome))}</testcase>`;
-    return why === undefined
-      ? `<testcase ${name}/>`
-      : `<testcase ${name}><skipped message="${escaped(why)}"/></testcase>`;
-  });
-  const counts = `tests="${cases.length + 1}" failures="${failures}" skipped="${skipped}" errors="0"`;
-  return [
-    '<?xml version="1.0" encoding="UTF-8"?>',
-    `<testsuites ${counts}>`,
-    `<testsuite name="faultline" timestamp="${escaped(report.created)}" ${counts}>`,
-    whole
-      ? `<testcase classname="model" name="verdict">${failure(report.finding, report.sentence)}</testcase>`
-      : '<testcase classname="model" name="verdict"/>',
-    ...lines,
-    "</testsuite>",
-    "</testsuites>",
-    "",
-  ].join("\n");
+  const isNamed = cases.some(({ failure }) => failure !== undefined);
+  const whole = { group: "model", name: "verdict" };
+  const verdict =
+    report.verdict === "divergent" && !isNamed
+      ? { ...whole, failure: { type: report.finding, message: report.sentence } }
+      : whole;
+  return junitXml(report.created, [verdict, ...cases]);
 }
-
-const failure = (type: string, message: string) =>
-  `<failure type="${escaped(type)}" message="${escaped(message)}">${escaped(message)}</failure>`;
 
 function messageOf(report: Report, tap: number, outcome: Outcome): string {
   const finding = report.findings.find((each) => each.tap === tap);

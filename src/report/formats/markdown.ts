@@ -69,16 +69,20 @@ function findingText({ sentence, proof, lines, candidates, side }: ReportFinding
 
 /** Tables of a part, the first rows of each. */
 function sectionText({ title, intro, lines, tables }: ReportSection): string {
-  const parts = tables.map(({ caption, columns, rows }) => {
+  const parts = tables.map(({ caption, columns, rows, mark }) => {
     const line = (cells: readonly string[]) => `| ${cells.map(plain).join(" | ")} |`;
-    const more = rows.length > MOST_ROWS ? `\nand ${rows.length - MOST_ROWS} rows more\n` : "";
+    // The row that matters most is among those that are shown.
+    const first = mark === null || mark < MOST_ROWS ? 0 : Math.min(mark - MOST_ROWS / 2, rows.length - MOST_ROWS);
+    const after = rows.length - first - MOST_ROWS;
+    const left = [...(first > 0 ? [`${first} rows before`] : []), ...(after > 0 ? [`${after} rows more`] : [])];
+    const more = left.length > 0 ? `\nand ${left.join(", ")}\n` : "";
     const ruler = `|${columns.map(({ isNumber }) => (isNumber ? "--:|" : "---|")).join("")}`;
     return [
       plain(caption),
       "",
       line(columns.map((column) => column.title)),
       ruler,
-      ...rows.slice(0, MOST_ROWS).map(line),
+      ...rows.slice(first, first + MOST_ROWS).map(line),
       more,
     ].join("\n");
   });
