@@ -131,6 +131,19 @@ describe("pages of commands that judge no ops", () => {
     expect(markdownOf("kernels")).toBe(readFileSync(at("kernels.sum"), "utf8"));
   });
 
+  it("kv: what is proved, and what the run cannot show, as the terminal has it", () => {
+    const fault = ["--fault", "kv.slot-plus-one@blk.0.attn_scores"];
+    const { status } = faultline("kv", MODEL, "--tokens", "1,200,30", "-n", "1", ...fault, "-q", ...forms("kv"));
+    expect(status).toBe(1);
+    const { sections, blindSpots } = dataOf(at("kv.html"));
+    const [first = "", proof = ""] = sections.find(({ id }) => id === "faults")?.lines ?? [];
+    expect(first).toMatch(/^blk\.0\.attn_scores is wrong by itself/);
+    expect(proof).toMatch(/^off by relL2 .* rounding explains/);
+    expect(blindSpots.map(({ id }) => id)).toContain("linear.bias-missing");
+    expect(markdownOf("kv")).toContain("What this run could not have shown");
+    expect(markdownOf("kv")).toContain(proof.slice(0, 30));
+  });
+
   it("are refused where there is nothing to hold against anything, and where a case a tap makes no sense", () => {
     expectRefused(["generate", MODEL, "-p", "a", "--html", at("x")], /--html .*x: a page is of two texts; .*--against/);
     expectRefused(["tokens", MODEL, "-p", "a", "--md", at("x")], /--md .*x: a page is of two sides; .*--against/);

@@ -1,6 +1,5 @@
 /** The report page in a browser: what it says, that it can be used by mouse and keyboard, read by a screen reader, and does no harm. */
 import { mkdtempSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -8,7 +7,7 @@ import type { Report } from "../../src/report/document/schema.ts";
 import { worded } from "../../src/report/document/wording.ts";
 import { reportHtml } from "../../src/report/formats/html.ts";
 import { ATTACKS } from "../support/attacks.ts";
-import { closeBrowser, noBrowser, openPage } from "../support/browser.ts";
+import { closeBrowser, noBrowser, objections, openPage } from "../support/browser.ts";
 import { faultline } from "../support/cli.ts";
 import { dataOf } from "../support/pages.ts";
 
@@ -38,12 +37,13 @@ afterAll(closeBrowser);
 
 describe("the document", () => {
   it("says what is wrong, by what proof, with what was held against it", () => {
-    const { verdict, sentence, proof, findings, taps, details } = dataOf(html);
+    const { verdict, sentence, proof, facts, findings, taps, details } = dataOf(html);
     expect([verdict, sentence]).toEqual([
       "divergent",
       expect.stringMatching(/^blk\.2\.q_rope is wrong by itself.*halves.*what differs after it inherits/),
     ]);
     expect(proof).toMatch(/rounding explains/);
+    expect(facts[0]).toEqual(["where", "layer 2 of 0 to 3: q_rope (rope), fed by blk.2.q_proj"]);
     const [finding] = findings;
     expect(taps[finding?.tap ?? -1]?.name).toBe("blk.2.q_rope");
     expect(finding?.candidates[0]).toMatchObject({ name: "rope.pairing", role: "reproduces the output" });
@@ -127,12 +127,7 @@ describe.skipIf(noBrowser !== null)(`the page${noBrowser === null ? "" : ` (${no
 
   it.each(["light", "dark"] as const)("has nothing that axe-core objects to, in %s", async (colorScheme) => {
     const { page } = await openPage(html, { colorScheme });
-    // The page's policy allows no other script; this one is the test's.
-    const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-    await page.evaluate(axe);
-    const found = await page.evaluate(
-      "axe.run(document).then(({ violations }) => violations.map(({ id, nodes }) => id + ' ' + nodes[0].html))",
-    );
+    const found = await objections(page);
     expect(found).toEqual([]);
     await page.close();
   });
@@ -140,6 +135,38 @@ describe.skipIf(noBrowser !== null)(`the page${noBrowser === null ? "" : ` (${no
   it("fits a phone: what is wide scrolls by itself", async () => {
     const { page } = await openPage(html, { viewport: { width: 380, height: 800 } });
     expect(await page.evaluate("document.documentElement.scrollWidth")).toBeLessThanOrEqual(380);
+    await page.close();
+  });
+
+  it("on paper is light, whole and no wider than the sheet, with everything open that is folded on a screen", async () => {
+    const { page, problems } = await openPage(html, { colorScheme: "dark" });
+    await page.evaluate("document.documentElement.dataset.theme = 'dark'");
+    // A4 less the margins of the style sheet.
+    const width = Math.floor(((210 - 2 * 12) / 25.4) * 96);
+    await page.setViewportSize({ width, height: 1000 });
+    await page.emulateMedia({ media: "print" });
+    await page.waitForTimeout(300);
+    expect(await page.evaluate("getComputedStyle(document.body).backgroundColor")).toBe("rgb(255, 255, 255)");
+    expect(await page.evaluate("document.documentElement.scrollWidth")).toBeLessThanOrEqual(width);
+    const outside = `[...document.querySelectorAll("header *, main *")]
+      .filter((each) => each.getBoundingClientRect().right > ${width + 1}).map((each) => each.outerHTML.slice(0, 80))`;
+    expect(await page.evaluate(outside)).toEqual([]);
+    const heading = await page.getByRole("heading", { level: 1 }).boundingBox();
+    expect(heading?.y).toBeLessThan(200);
+    const report = dataOf(html);
+    const isSeen = async (text: string) => page.getByText(text, { exact: true }).first().isVisible();
+    expect(await page.locator("header details").first().getAttribute("open")).toBeNull();
+    for (const { id, reason } of report.blindSpots) expect(await isSeen(`${id}: ${reason}`)).toBe(true);
+    for (const warning of report.warnings) expect(await isSeen(warning)).toBe(true);
+    for (const { lines } of report.findings) for (const line of lines) expect(await isSeen(line)).toBe(true);
+    expect(await page.locator("#op h3").textContent()).toMatch(/^blk\.2\.q_rope/);
+    expect(await page.locator("#op").getByText("blk.2.q_proj", { exact: true }).isVisible()).toBe(true);
+    expect(await page.locator("#map .cell").first().isVisible()).toBe(true);
+    const file = await page.pdf({ format: "A4" });
+    const pages = file.toString("latin1").match(/\/Type \/Page\b(?!s)/g)?.length ?? 0;
+    expect(pages).toBeGreaterThan(1);
+    expect(pages).toBeLessThan(12);
+    expect(problems).toEqual([]);
     await page.close();
   });
 

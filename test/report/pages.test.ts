@@ -16,7 +16,7 @@ import { kernelsJunit } from "../../src/report/formats/junit-kernels.ts";
 import { MOST_BYTES, reportMarkdown } from "../../src/report/formats/markdown.ts";
 import type { KernelFacts } from "../../src/report/kernel-facts.ts";
 import { ATTACKS } from "../support/attacks.ts";
-import { closeBrowser, noBrowser, openPage } from "../support/browser.ts";
+import { closeBrowser, noBrowser, objections, openPage } from "../support/browser.ts";
 import { recordOf, traceFrom } from "../support/traces.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "faultline-pages-"));
@@ -189,6 +189,20 @@ describe("hostile words", () => {
     expect(await page.locator("body script").count()).toBe(2);
     expect(await page.evaluate("document.documentElement.scrollWidth")).toBeLessThanOrEqual(390);
     await page.close();
+  });
+});
+
+describe.skipIf(noBrowser !== null)("the pages", () => {
+  it.each(["light", "dark"] as const)("have nothing that axe-core objects to, in %s", async (colorScheme) => {
+    const tokens = tokensReport(comparePrompts(side("a", [1, 2]), side("b", [1, 9, 2])), "m.gguf", MADE);
+    const reports = [await generation(), tokens, kernelsReport(facts([failing("add b", 3)]), null, MADE)];
+    for (const [i, report] of reports.entries()) {
+      const path = join(folder, `${i}.html`);
+      writeFileSync(path, reportHtml(report));
+      const { page, problems } = await openPage(path, { colorScheme });
+      expect([await objections(page), problems]).toEqual([[], []]);
+      await page.close();
+    }
   });
 });
 afterAll(closeBrowser);

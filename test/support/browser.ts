@@ -1,5 +1,6 @@
 /** Debian's Chromium for tests of pages: opened once, every page watched for errors. */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 
@@ -38,6 +39,14 @@ export async function openPage(path: string, options: BrowserContextOptions = {}
   });
   await page.goto(href);
   return { page, problems };
+}
+
+/** What axe-core objects to. The page's policy allows no other script; this one is the test's. */
+export async function objections(page: Page): Promise<unknown> {
+  await page.evaluate(readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8"));
+  return page.evaluate(
+    "axe.run(document).then(({ violations }) => violations.map(({ id, nodes }) => id + ' ' + nodes[0].html))",
+  );
 }
 
 export async function closeBrowser(): Promise<void> {

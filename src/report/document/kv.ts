@@ -1,11 +1,19 @@
 /** `kv` as a report: does the cache hold what the prefill computes, and which suspicion is borne out. */
 import type { CacheFacts } from "../../compare/cache-check.ts";
+import { faultLines } from "../audit.ts";
+import { faultSentence } from "../audit-facts.ts";
 import { cachePositions, cacheSentence, cacheVerdict, suspicionsTable } from "../cache-check.ts";
+import { plain } from "../colors.ts";
 import { type Made, plainReport, sectionOf } from "./plain.ts";
 import type { Report } from "./schema.ts";
 
 export function cacheReport(facts: CacheFacts, made: Made): Report {
-  const { stepped, afterReset, auditLeftOut } = facts;
+  const { stepped, afterReset, audit, auditLeftOut, further, blindSpots } = facts;
+  const faults = [
+    // Its first line is a title, the marks and the indentation are a terminal's.
+    ...(audit === null ? [] : faultLines(audit).slice(1)).map((line) => plain(line).replace(/^(>>)? +/, "")),
+    ...further.map((fault) => `of the prefill: ${faultSentence(fault)}`),
+  ].filter((line) => line !== "");
   const { manifest } = stepped.comparison.actual;
   const compared = [
     ["Token by token against the prefill", stepped] as const,
@@ -23,7 +31,18 @@ export function cacheReport(facts: CacheFacts, made: Made): Report {
       ...(manifest.faults.length === 0 ? [] : [["planted", manifest.faults.join(", ")] as const]),
       ...(auditLeftOut === null ? [] : [["audit", `left out: ${auditLeftOut}`] as const]),
     ],
+    blindSpots: audit === null ? [] : blindSpots,
     sections: [
+      ...(faults.length === 0
+        ? []
+        : [
+            sectionOf({
+              id: "faults",
+              title: "What is wrong",
+              intro: "Each op at fault, recomputed from its own inputs: what proves it, and its cause.",
+              lines: faults,
+            }),
+          ]),
       sectionOf({
         id: "suspicions",
         title: "Suspicions",

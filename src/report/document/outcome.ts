@@ -21,6 +21,19 @@ const OWN_WORDS: ReadonlySet<string> = new Set([
   ...["same bits", "both right", "wrong", "not judged"],
 ]);
 
+/** What a verdict means, for a reader who has not seen the tool; nothing where the sentence says it. */
+export const meaningOf = (report: Pick<Report, "verdict" | "finding">): string => MEANINGS[badgeOf(report)] ?? "";
+
+const MEANINGS: Readonly<Record<string, string>> = {
+  divergent: "by more than rounding explains",
+  match: "no difference beyond what rounding explains",
+  tie: "two right computations may choose either token",
+  unstable: "the same run does not give the same bits again",
+  deterministic: "every run gave the same bits",
+  pass: "no kernel is further off than rounding explains",
+  fail: "a kernel is further off than rounding explains, or writes where it must not",
+};
+
 /** Of one op. Where an audit found it right by itself, that it is the first beyond its budget accuses nobody. */
 function outcomeOfOne({ own, verdict, isOrigin }: ReportOp): Outcome {
   if (own?.verdict === "proved" || own?.verdict === "likely") return "own-fault";

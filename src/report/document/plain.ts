@@ -1,6 +1,8 @@
 /** Reports that are tables and curves: a headline, facts, sections. */
+import type { BlindSpot } from "../../compare/blind-spots.ts";
 import { plain } from "../colors.ts";
 import type { TableData } from "../table.ts";
+import { blindSpotsOf } from "./blind-spots.ts";
 import { type Report, type ReportSection, reportSchema } from "./schema.ts";
 import { beginning, figure, worded } from "./wording.ts";
 
@@ -18,6 +20,7 @@ export interface PlainReport extends Made {
   readonly sentence: string;
   readonly facts: readonly (readonly [label: string, value: string])[];
   readonly warnings?: readonly string[];
+  readonly blindSpots?: readonly BlindSpot[];
   readonly sections: readonly ReportSection[];
 }
 
@@ -28,6 +31,7 @@ export function plainReport({
   sentence,
   facts,
   warnings,
+  blindSpots,
   sections,
   version,
   created,
@@ -39,7 +43,7 @@ export function plainReport({
     warnings: (warnings ?? []).map((warning) => worded(plain(warning))),
     sections: [...sections],
     ...{
-      blindSpots: [],
+      blindSpots: blindSpotsOf(blindSpots ?? []),
       sides: { expected: null, actual: "", envelope: null },
       steps: [],
       columns: [],

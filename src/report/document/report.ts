@@ -1,13 +1,13 @@
 /** A judgement as one document: all words and figures of a report, none of its formats. */
-import { type ChoicesAt, choicesOf, detailsOf } from "../../compare/details.ts";
-import { blindSpotPhrases } from "../blind-spots.ts";
+import { type At, type ChoicesAt, choicesOf, detailsOf } from "../../compare/details.ts";
+import { blindSpotsOf } from "./blind-spots.ts";
 import { detailOf } from "./detail.ts";
 import { determinismSection } from "./determinism.ts";
 import { factsOf } from "./facts.ts";
 import { findingsOf } from "./findings.ts";
 import { headlineOf } from "./headline.ts";
 import { opsOf, stepsOf, tapsOf } from "./ops.ts";
-import { type Report, reportSchema } from "./schema.ts";
+import { type Report, type ReportTap, reportSchema } from "./schema.ts";
 import { type ReportSources, sideName } from "./sources.ts";
 import { figure, worded } from "./wording.ts";
 
@@ -32,12 +32,9 @@ export async function reportOf(given: ReportSources): Promise<Report> {
   return reportSchema.parse({
     ...{ schema: "faultline.report/1", version, created, steps, taps },
     ...headlineOf(sources, findings),
-    facts: factsOf(sources).map(([label, value]) => [label, worded(value)]),
+    facts: [...whereFacts(accused, taps, tapAt), ...factsOf(sources)].map(([label, value]) => [label, worded(value)]),
     warnings: [...new Set([...(comparison?.warnings ?? []), ...(audit?.warnings ?? [])])].map((each) => worded(each)),
-    blindSpots: blindSpotPhrases(blindSpots.filter(({ everywhere }) => everywhere)).map(({ ids, why }) => ({
-      id: ids,
-      reason: worded(why),
-    })),
+    blindSpots: blindSpotsOf(blindSpots),
     sides: {
       expected: expected === null ? null : worded(sideName(expected)),
       actual: worded(sideName(actual)),
@@ -56,6 +53,16 @@ export async function reportOf(given: ReportSources): Promise<Report> {
 /** Without an envelope that the comparison left out: it took no part. */
 function trusted({ envelope, ...sources }: ReportSources): ReportSources {
   return envelope === undefined || sources.comparison?.envelope == null ? sources : { ...sources, envelope };
+}
+
+/** Where the first op at fault stands, in words: a tap's name says it only to those who know the names. */
+function whereFacts([first]: readonly At[], taps: readonly ReportTap[], tapAt: ReadonlyMap<string, number>) {
+  const tap = first === undefined ? undefined : taps[tapAt.get(first.tap) ?? -1];
+  if (tap === undefined) return [];
+  const last = Math.max(...taps.map(({ layer }) => layer ?? 0));
+  const place = tap.layer === null ? "outside the layers" : `layer ${tap.layer} of 0 to ${last}`;
+  const fed = tap.inputs.length === 0 ? "" : `, fed by ${tap.inputs.join(", ")}`;
+  return [["where", `${place}: ${tap.column} (${tap.kind})${fed}`] as const];
 }
 
 function tokensOf({ comparison, actual }: ReportSources): Report["tokens"] {

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { packageRoot } from "../../model/package-root.ts";
 import { InputError } from "../../trace/errors.ts";
-import { badgeOf } from "../document/outcome.ts";
+import { badgeOf, meaningOf } from "../document/outcome.ts";
 import type { Report } from "../document/schema.ts";
 import { escaped } from "./escape.ts";
 
@@ -49,7 +49,7 @@ function header({ verdict, finding, sentence, proof, facts, warnings, blindSpots
       ? ""
       : `<details><summary>${escaped(title)}</summary><ul>${lines.map((line) => `<li>${escaped(line)}</li>`).join("")}</ul></details>`;
   return `<header>
-<p class="verdict ${verdict ?? ""}">${escaped(badgeOf({ verdict, finding }))}</p>
+<p class="top"><strong class="verdict ${verdict ?? ""}">${escaped(badgeOf({ verdict, finding }))}</strong> ${escaped(meaningOf({ verdict, finding }))}</p>
 <h1>${escaped(sentence)}</h1>
 ${proof === null ? "" : `<p class="proof">${escaped(proof)}</p>`}
 <dl class="facts">${facts.map(([label, value]) => `<dt>${escaped(label)}</dt><dd>${escaped(value)}</dd>`).join("")}</dl>
