@@ -1,5 +1,5 @@
 /** The report page in a browser: what it says, that it can be used by mouse and keyboard, read by a screen reader, and does no harm. */
-import { mkdtempSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
