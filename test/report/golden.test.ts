@@ -36,6 +36,8 @@ describe.each(Object.entries(STORIES))("%s", (name, sentence) => {
     const box = await heading.boundingBox();
     expect((box?.y ?? 1e9) + (box?.height ?? 0)).toBeLessThan(450);
     expect(problems).toEqual([]);
+    await opened.setViewportSize({ width: 390, height: 844 });
+    expect(await opened.evaluate("document.documentElement.scrollWidth")).toBeLessThanOrEqual(390);
     await opened.close();
   });
 });

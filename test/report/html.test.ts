@@ -67,6 +67,7 @@ describe.skipIf(noBrowser !== null)(`the page${noBrowser === null ? "" : ` (${no
       const { page, problems } = await openPage(html, { colorScheme });
       const heading = page.getByRole("heading", { level: 1 });
       expect(await heading.textContent()).toBe(dataOf(html).sentence);
+      expect(await page.locator("header .top").textContent()).toMatch(/^divergent an op of the judged run is wrong/);
       const box = await heading.boundingBox();
       expect((box?.y ?? 1e9) + (box?.height ?? 0)).toBeLessThan(400);
       const paper = await page.evaluate("getComputedStyle(document.body).backgroundColor");

@@ -25,7 +25,7 @@ export function determinismReport(facts: DeterminismFacts, made: Made): Report {
       ["run", `${dtype} on ${device}`],
       ["tokens", `${tokens.length} of the prompt, ${steps} decode steps`],
       ...(faults.length === 0 ? [] : [["planted", faults.join(", ")] as const]),
-      ...others.map((line) => ["where", line] as const),
+      ...others.map((line, i) => [i === 0 ? "where" : "further", line] as const),
     ],
     sections: [determinismSection(facts)],
   });

@@ -22,10 +22,17 @@ const OWN_WORDS: ReadonlySet<string> = new Set([
 ]);
 
 /** What a verdict means, for a reader who has not seen the tool; nothing where the sentence says it. */
-export const meaningOf = (report: Pick<Report, "verdict" | "finding">): string => MEANINGS[badgeOf(report)] ?? "";
+export const meaningOf = (report: Pick<Report, "verdict" | "finding">): string =>
+  MEANINGS[report.finding] ?? MEANINGS[badgeOf(report)] ?? "";
 
+/** By finding, else by verdict. */
 const MEANINGS: Readonly<Record<string, string>> = {
-  divergent: "by more than rounding explains",
+  "own-fault": "an op of the judged run is wrong by itself, by more than rounding explains",
+  "reference-fault": "an op of the reference is wrong by itself, by more than rounding explains",
+  token: "the runs were given other tokens",
+  shape: "the runs have tensors of other shapes",
+  rounding: "the runs part, yet every op of both is right by itself",
+  divergent: "differs from what it is held against",
   match: "no difference beyond what rounding explains",
   tie: "two right computations may choose either token",
   unstable: "the same run does not give the same bits again",

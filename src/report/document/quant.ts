@@ -67,7 +67,4 @@ export function quantReport(facts: QuantFacts, made: Made): Report {
 const weightLine = ({ name, weights, weightsLeftOut }: QuantFacts["base"]): string =>
   weights === null
     ? `${name}: weights not checked: ${weightsLeftOut ?? ""}`
-    : `${name}: ${weightCheckText({ decoder: "ggml", ...weights })
-        .trim()
-        .split("\n")
-        .join("; ")}`;
+    : `${name}: ${weightCheckText({ decoder: "ggml", ...weights }).split("\n")[0]}`;

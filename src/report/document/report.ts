@@ -62,7 +62,7 @@ function whereFacts([first]: readonly At[], taps: readonly ReportTap[], tapAt: R
   const last = Math.max(...taps.map(({ layer }) => layer ?? 0));
   const place = tap.layer === null ? "outside the layers" : `layer ${tap.layer} of 0 to ${last}`;
   const fed = tap.inputs.length === 0 ? "" : `, fed by ${tap.inputs.join(", ")}`;
-  return [["where", `${place}: ${tap.column} (${tap.kind})${fed}`] as const];
+  return [["where", `${place}: ${tap.column}${tap.kind === tap.column ? "" : ` (${tap.kind})`}${fed}`] as const];
 }
 
 function tokensOf({ comparison, actual }: ReportSources): Report["tokens"] {
