@@ -163,25 +163,25 @@ const RUNNERS: Readonly<Record<string, (block: Block, checkout: Checkout) => voi
 };
 
 describe("what the documents tell one to run", () => {
-  for (const page of PAGES) {
-    const blocks = blocksOf(page).filter((block) => !READ.includes(block.language) && !isElsewhere(block));
-    const runs = blocks.some(
-      (block) => block.language !== "sh" || linesOf(block).some((line) => !isLeftOut(page, line)),
-    );
-    it.runIf(runs)(page, { timeout: 900_000 }, () => {
-      const checkout = new Checkout();
-      try {
-        const given = { place: `given to ${page}`, page, language: "sh", text: GIVEN[page] ?? "" };
-        for (const block of [given, ...blocks]) {
-          const runner = RUNNERS[block.language];
-          if (runner === undefined) throw new Error(`${block.place}: nothing runs blocks of ${block.language}`);
-          runner(block, checkout);
-        }
-      } finally {
-        checkout.remove();
+  const pages = PAGES.map((page) => ({
+    page,
+    blocks: blocksOf(page).filter((block) => !READ.includes(block.language) && !isElsewhere(block)),
+  })).filter(({ page, blocks }) =>
+    blocks.some((block) => block.language !== "sh" || linesOf(block).some((line) => !isLeftOut(page, line))),
+  );
+  it.each(pages)("commands of $page", { timeout: 900_000 }, ({ page, blocks }) => {
+    const checkout = new Checkout();
+    try {
+      const given = { place: `given to ${page}`, page, language: "sh", text: GIVEN[page] ?? "" };
+      for (const block of [given, ...blocks]) {
+        const runner = RUNNERS[block.language];
+        if (runner === undefined) throw new Error(`${block.place}: nothing runs blocks of ${block.language}`);
+        runner(block, checkout);
       }
-    });
-  }
+    } finally {
+      checkout.remove();
+    }
+  });
 });
 
 describe("what is not run here", () => {
