@@ -82,6 +82,8 @@ export function addGenerate(program: Command, version: string): void {
           for await (const { next } of runSteps(engine.runner, plan)) {
             generated.push(next);
             if (!tokenizer.eogIds.has(next)) stream.push(next);
+            // Its reader has gone.
+            if (!process.stdout.writable) break;
           }
           stream.end();
           const elapsedMs = performance.now() - started;

@@ -8,11 +8,16 @@ import { oneLine, program } from "./program.ts";
 /** Could not do it: what, numbers, remedy on one line. `git bisect run` skips a commit that ends with 125. */
 const COULD_NOT = process.argv.includes("--git-bisect") ? 125 : 2;
 
-// A reader that closes the pipe early (head, less) has what it wanted.
+// A reader that closes the pipe early (head, less) has what it wanted: the work goes on to its exit status. A full disk has taken nothing.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code === "EPIPE") process.exit(0);
-  throw error;
+  if (error.code === "EPIPE") return;
+  process.stderr.write(
+    oneLine(`faultline: standard output cannot be written (${error.message}); give it another place`),
+  );
+  process.exit(COULD_NOT);
 });
+// What cannot be said there changes no exit status.
+process.stderr.on("error", () => {});
 
 program.parseAsync().catch((error: unknown) => {
   process.exitCode = COULD_NOT;

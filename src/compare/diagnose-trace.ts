@@ -4,10 +4,11 @@ import { tapMatcher } from "../trace/capture.ts";
 import { InputError } from "../trace/errors.ts";
 import type { Trace } from "../trace/reader.ts";
 import { auditTrace } from "./audit.ts";
-import { compareTraces } from "./compare.ts";
+import { type Comparison, compareTraces } from "./compare.ts";
 import type { Diagnosis } from "./diagnose.ts";
 import { diagnoseOrigins, otherRows } from "./diagnose-origins.ts";
 import { diagnoseAudit } from "./judged-audit.ts";
+import { divergentVerdict } from "./judged-pair.ts";
 import { TraceValues } from "./run-values.ts";
 
 /** An op at fault and its cause. */
@@ -98,6 +99,7 @@ async function fromSketches(
     );
   }
   const origins = comparison.ops.filter((op) => op.isOrigin && (tap ?? op.tap) === op.tap);
+  if (origins.length === 0) checkSeen(comparison, tap);
   checkRows(model, expected, trace, origins[0]?.step);
   const diagnoses = new Map<string, Diagnosis>(
     (await during("causes", () => diagnoseOrigins(model, expected, trace, comparison))).map((each) => [each.tap, each]),
@@ -107,6 +109,24 @@ async function fromSketches(
     ...{ tap: at, step, evidence },
     diagnosis: diagnoses.get(at) ?? null,
   }));
+}
+
+/** That nothing is at fault is said only where something was compared, and where what differs, if anything, is explained by what feeds it. */
+function checkSeen({ expected, actual, ops, refused }: Comparison, tap: string | undefined): void {
+  const asked = (op: { readonly tap: string }) => (tap ?? op.tap) === op.tap;
+  const [compared, sides] = [ops.filter(asked), `${expected.path} and ${actual.path}`];
+  const [odd] = refused.filter(asked);
+  const differs = compared.find(divergentVerdict);
+  const remedy = "trace with --capture full, which is judged without a reference";
+  if (odd !== undefined) throw new InputError(`${sides}: ${odd.tap} of step ${odd.step}: ${odd.reason}; ${remedy}`);
+  if (differs !== undefined) {
+    throw new InputError(
+      `${sides}: ${differs.tap} of step ${differs.step} differs, and so does what feeds it: whether it is at fault itself cannot be told; ${remedy}`,
+    );
+  }
+  if (compared.every(({ verdict }) => verdict === "other-context")) {
+    throw new InputError(`${sides}: no record of ${tap ?? "any op"} could be compared; ${remedy}`);
+  }
 }
 
 function checkRows(model: Model, expected: Trace, actual: Trace, step: number | undefined): void {

@@ -27,6 +27,8 @@ beforeAll(async () => {
   generated = clean.generated.slice(0, 2);
   await traceModel({ model, tokens, follow: generated, capture: "full", faults, output: path("wrong") });
   await traceModel({ model, tokens, follow: generated, faults, output: path("sketched") });
+  const embedded = { taps: ["embed"], device: "oracle", capture: "full", output: path("embedded") } as const;
+  await traceModel({ model, tokens, follow: generated, ...embedded });
   await traceModel({ model, tokens: [...tokens, 7, 8], capture: "full", output: path("longer") });
 });
 
@@ -143,6 +145,14 @@ describe("judging", () => {
       [() => audit(path("clean"), { model, taps: ["nothing"] }), /no op matches nothing/],
       [() => diagnose(path("clean"), { model, tap: "blk.9.q_rope" }), /blk\.9\.q_rope: no op of/],
       [() => diagnose(path("sketched"), { model, against: path("sketched") }), /holds no values; give a reference/],
+      [
+        () => diagnose(path("sketched"), { model, against: path("clean"), tap: "logits" }),
+        /logits of step 0 differs, and so does what feeds it: whether it is at fault itself cannot be told/,
+      ],
+      [
+        () => diagnose(path("sketched"), { model, against: path("embedded"), tap: "logits" }),
+        /no record of logits could be compared/,
+      ],
       [
         () => diagnose(path("sketched"), { model, against: path("longer") }),
         /step 0 has 6 tokens in one, 4 tokens in the/,

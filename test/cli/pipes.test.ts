@@ -80,6 +80,28 @@ describe("in a pipe", () => {
   });
 });
 
+describe("an exit status", () => {
+  const compare = `'${process.execPath}' '${PROGRAM}' compare right.arrow wrong.arrow -q`;
+  const statusOf = (line: string) =>
+    spawnSync("bash", ["-o", "pipefail", "-c", line], { cwd: folder, encoding: "utf8" });
+
+  it("is the verdict's where the reader of the result has gone", () => {
+    expect(statusOf(`${compare} | true`)).toMatchObject({ status: 1, stderr: "" });
+    expect(statusOf(`${compare} --html /dev/stdout | true`)).toMatchObject({ status: 1, stderr: "" });
+  });
+
+  it.skipIf(!existsSync("/dev/full"))(
+    "is no verdict where the result, or what went wrong, could not be written",
+    () => {
+      const { status, stderr } = statusOf(`${compare} --json > /dev/full`);
+      expect(stderr).toMatch(/^faultline: standard output cannot be written \(ENOSPC.*\n$/);
+      expect(status).toBe(2);
+      expect(statusOf(`${compare} --git-bisect > /dev/full`).status).toBe(125);
+      expect(statusOf(`'${process.execPath}' '${PROGRAM}' inspect nothing.arrow 2> /dev/full`).status).toBe(2);
+    },
+  );
+});
+
 describe("reports", () => {
   it("go to a plain file: a pipe that nobody reads, and standard output beside --json, are refused", () => {
     execFileSync("mkfifo", [at("pipe")]);
