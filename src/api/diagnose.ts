@@ -50,7 +50,7 @@ export async function diagnose(trace: TraceOrPath, options: DiagnoseModelOptions
         beside: async (judge) =>
           against === undefined ? besideOracle(model, judged, judge) : judge(await open("against", against)),
       });
-      return { ...found, line: firstLine(diagnosesText(judged.path, found.ops)) };
+      return { ...found, line: firstLine(diagnosesText(judged.path, found)) };
     });
   });
 }

@@ -41,18 +41,13 @@ export function addDiagnose(program: Command, version: string): void {
       await withTrace(path, async (trace) => {
         const model = await modelOf(trace, options.model);
         try {
-          const { ops, audited } = await diagnosed(model, trace, options, version);
-          if (audited !== null && audited.notJudged > 0 && !options.quiet) {
-            process.stderr.write(
-              `note: ${audited.notJudged} of ${audited.ops} ops could not be judged; faultline audit says why\n`,
-            );
-          }
+          const found = await diagnosed(model, trace, options, version);
           print(
             options,
-            () => diagnosesJson(path, ops),
-            () => diagnosesText(path, ops),
+            () => diagnosesJson(path, found),
+            () => diagnosesText(path, found),
           );
-          if (ops.length > 0) process.exitCode = DIVERGENT;
+          if (found.ops.length > 0) process.exitCode = DIVERGENT;
         } finally {
           model.file.close();
         }

@@ -24,15 +24,15 @@ export interface DiagnosedOp {
 export interface DiagnosedTrace {
   /** In execution order; none where no op is found at fault. */
   readonly ops: readonly DiagnosedOp[];
-  /** Of a trace with values: ops in all steps, and how many of these could not be judged. */
-  readonly audited: { readonly ops: number; readonly notJudged: number } | null;
+  /** Ops in all steps, and how many of these could not be judged: audited where the trace has values, else compared. */
+  readonly judged: { readonly by: "audit" | "comparison"; readonly ops: number; readonly notJudged: number };
 }
 
 export interface DiagnoseTraceOptions {
   /** Only this op. */
   readonly tap?: string;
   /** Calls `judge` with a trusted run of the trace's tokens that has values, and closes it. Asked for only where the trace has none itself. */
-  readonly beside: (judge: (expected: Trace) => Promise<DiagnosedOp[]>) => Promise<DiagnosedOp[]>;
+  readonly beside: (judge: (expected: Trace) => Promise<DiagnosedTrace>) => Promise<DiagnosedTrace>;
   /** In ops that are audited. */
   readonly progress?: (done: number, total: number) => void;
   /** Does a part of the work that counts nothing. */
@@ -51,7 +51,7 @@ export async function diagnoseTrace(
   const { tap, beside, during = UNSEEN } = options;
   checkTap(model, trace, tap);
   if (trace.records.some(({ hasValues }) => hasValues)) return fromValues(model, trace, options);
-  return { ops: await beside((expected) => fromSketches(model, expected, trace, { tap, during })), audited: null };
+  return beside((expected) => fromSketches(model, expected, trace, { tap, during }));
 }
 
 function checkTap(model: Model, trace: Trace, tap: string | undefined): void {
@@ -76,7 +76,7 @@ async function fromValues(
   const { faults } = await during("causes", () => diagnoseAudit(model, trace, audit));
   return {
     ops: faults.map(({ tap: at, step, diagnosis }) => ({ tap: at, step, evidence: "values", diagnosis })),
-    audited: { ops: audit.ops.length, notJudged: audit.counts["not-judged"] },
+    judged: { by: "audit", ops: audit.ops.length, notJudged: audit.counts["not-judged"] },
   };
 }
 
@@ -86,7 +86,7 @@ async function fromSketches(
   expected: Trace,
   trace: Trace,
   { tap, during }: { readonly tap: string | undefined; readonly during: During },
-): Promise<DiagnosedOp[]> {
+): Promise<DiagnosedTrace> {
   if (!expected.records.some(({ hasValues }) => hasValues)) {
     throw new InputError(
       `${expected.path}: holds no values; give a reference made with --capture full, or leave out --against`,
@@ -105,10 +105,21 @@ async function fromSketches(
     (await during("causes", () => diagnoseOrigins(model, expected, trace, comparison))).map((each) => [each.tap, each]),
   );
   const first = origins.filter((origin, index) => origins.findIndex((op) => op.tap === origin.tap) === index);
-  return first.map(({ tap: at, step, evidence }) => ({
-    ...{ tap: at, step, evidence },
-    diagnosis: diagnoses.get(at) ?? null,
-  }));
+  return {
+    ops: first.map(({ tap: at, step, evidence }) => ({
+      ...{ tap: at, step, evidence },
+      diagnosis: diagnoses.get(at) ?? null,
+    })),
+    judged: { by: "comparison", ...seenOf(comparison, trace, tap) },
+  };
+}
+
+/** Records of the judged trace, and those that no record of the trusted one was held against. */
+function seenOf({ ops }: Comparison, { records }: Trace, tap: string | undefined) {
+  const asked = records.filter((record) => (tap ?? record.tap) === record.tap);
+  const compared = ops.filter(({ verdict }) => verdict !== "other-context");
+  const seen = new Set(compared.map((op) => `${op.step} ${op.tap}`));
+  return { ops: asked.length, notJudged: asked.filter((record) => !seen.has(`${record.step} ${record.tap}`)).length };
 }
 
 /** That nothing is at fault is said only where something was compared, and where what differs, if anything, is explained by what feeds it. */

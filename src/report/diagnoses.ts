@@ -1,6 +1,6 @@
 /** What `diagnose` says of each op at fault, in words and as JSON. */
 import { z } from "zod";
-import type { DiagnosedOp } from "../compare/diagnose-trace.ts";
+import type { DiagnosedOp, DiagnosedTrace } from "../compare/diagnose-trace.ts";
 import { colors } from "./colors.ts";
 import { causePhrase, diagnosisJson, diagnosisLines, diagnosisSchema } from "./diagnosis.ts";
 
@@ -8,6 +8,11 @@ export const diagnosesSchema = z.object({
   schema: z.literal("faultline.diagnosis/1"),
   verdict: z.enum(["match", "divergent"]),
   trace: z.string(),
+  judged: z.object({
+    by: z.enum(["audit", "comparison"]),
+    ops: z.number().int().min(0),
+    not_judged: z.number().int().min(0),
+  }),
   ops: z.array(
     z.object({
       tap: z.string(),
@@ -18,11 +23,12 @@ export const diagnosesSchema = z.object({
   ),
 });
 
-export function diagnosesJson(trace: string, ops: readonly DiagnosedOp[]): z.infer<typeof diagnosesSchema> {
+export function diagnosesJson(trace: string, { ops, judged }: DiagnosedTrace): z.infer<typeof diagnosesSchema> {
   return {
     schema: "faultline.diagnosis/1",
     verdict: ops.length === 0 ? "match" : "divergent",
     trace,
+    judged: { by: judged.by, ops: judged.ops, not_judged: judged.notJudged },
     ops: ops.map(({ diagnosis, ...op }) => ({
       ...op,
       diagnosis: diagnosis === null ? null : diagnosisJson(diagnosis),
@@ -30,9 +36,13 @@ export function diagnosesJson(trace: string, ops: readonly DiagnosedOp[]): z.inf
   };
 }
 
-export function diagnosesText(trace: string, ops: readonly DiagnosedOp[]): string {
+export function diagnosesText(trace: string, { ops, judged: { by, ops: all, notJudged } }: DiagnosedTrace): string {
+  const left =
+    notJudged === 0
+      ? ""
+      : `note: ${notJudged} of ${all} ops could not be judged; faultline ${by === "audit" ? "audit" : "compare"} says why\n`;
   if (ops.length === 0)
-    return `${colors.green(colors.bold("match"))}: no op of ${trace} is found at fault, so there is nothing to explain\n`;
+    return `${colors.green(colors.bold("match"))}: no op of ${trace} is found at fault, so there is nothing to explain\n${left}`;
   return ops
     .flatMap(({ tap, step, evidence, diagnosis }) => {
       const cause = diagnosis === null ? null : causePhrase(diagnosis);
@@ -41,7 +51,7 @@ export function diagnosesText(trace: string, ops: readonly DiagnosedOp[]): strin
         ...(diagnosis === null ? [withheld(evidence)] : diagnosisLines(diagnosis)).map((line) => `   ${line}`),
       ];
     })
-    .concat("")
+    .concat(left)
     .join("\n");
 }
 

@@ -133,7 +133,26 @@ describe("judging", () => {
   });
 
   it("finds nothing in a right run", async () => {
-    expect(await diagnose(path("clean"), { model })).toMatchObject({ ops: [], audited: { notJudged: 0 } });
+    expect(await diagnose(path("clean"), { model })).toMatchObject({ ops: [], judged: { by: "audit", notJudged: 0 } });
+  });
+
+  it("says what it could not judge beside a reference that has little", async () => {
+    const given = { model, against: path("embedded") };
+    expect(await diagnose(path("sketched"), given)).toMatchObject({
+      ops: [],
+      judged: { by: "comparison", ops: 219, notJudged: 216 },
+    });
+    const { status, stdout } = faultline(
+      "diagnose",
+      path("sketched"),
+      "--model",
+      model,
+      "--against",
+      path("embedded"),
+      "-q",
+    );
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^match: .*\nnote: 216 of 219 ops could not be judged; faultline compare says why\n$/);
   });
 
   it("refuses what it cannot judge in one line", async () => {
