@@ -15,5 +15,5 @@ export const plain = (text: string) => stripVTControlCharacters(text);
 /** What stands for a whole text: its first line, without colours. */
 export const firstLine = (text: string) => plain(text.split("\n", 1)[0] ?? "");
 
-/** The pattern of a code that colours. */
-export const COLOUR_CODE = `${String.fromCharCode(27)}\\[[\\d;]*m`;
+/** The pattern of a code that these colours are made of: no other, such as one that hides what follows, is printed. */
+export const COLOUR_CODE = `${String.fromCharCode(27)}\\[(?:1|2|22|3[1-3]|39)m`;

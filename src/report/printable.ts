@@ -5,10 +5,10 @@ import { COLOUR_CODE } from "./colors.ts";
 /** Characters of a line that are printed at most: the token ids of a long prompt are whole. */
 const LONGEST_LINE = 100_000;
 
-/** Control characters but line feeds and the codes of colours. */
-const CONTROLS = new RegExp(`(?!\\n|${COLOUR_CODE})\\p{Cc}`, "gu");
+/** Control characters but line feeds and the codes of colours, and what turns the direction of a text. */
+const CONTROLS = new RegExp(`(?!\\n|${COLOUR_CODE})[\\p{Cc}\\p{Bidi_Control}]`, "gu");
 
-/** The text with words and lines of any length shortened to "…" in their middle, and control characters as escapes. */
+/** The text with words and lines of any length shortened to "…" in their middle, and what would steer a terminal as escapes. */
 export const printable = (text: string) =>
   text
     .replaceAll(CONTROLS, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`)

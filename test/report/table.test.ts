@@ -56,6 +56,13 @@ describe("a table", () => {
 });
 
 describe("a text", () => {
+  it("has no code but those of our colours: what hides, moves or turns is an escape", () => {
+    const [hidden, turned] = ["x\u001b[8mhidden\u001b[2K\r", "blk.0.\u202eabc"];
+    expect(printable(hidden)).toBe("x\\u{1b}[8mhidden\\u{1b}[2K\\u{d}");
+    expect(printable(turned)).toBe("blk.0.\\u{202e}abc");
+    for (const code of [1, 2, 22, 31, 32, 33, 39]) expect(printable(`\u001b[${code}mx`)).toBe(`\u001b[${code}mx`);
+  });
+
   it("is shortened in the middle, its colour kept, characters of two columns counted as two", () => {
     expect(clipped("abcdefgh", 8)).toBe("abcdefgh");
     expect(clipped("abcdefghi", 8)).toBe("abcd…ghi");
