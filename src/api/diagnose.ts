@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
-import { type DiagnosedTrace, diagnoseTrace } from "../compare/diagnose-trace.ts";
+import { checkNeeded, type DiagnosedTrace, diagnoseTrace } from "../compare/diagnose-trace.ts";
 import { TraceValues } from "../compare/run-values.ts";
 import type { Model } from "../model/model.ts";
 import { packageVersion } from "../model/package-root.ts";
@@ -44,13 +44,14 @@ export async function diagnose(trace: TraceOrPath, options: DiagnoseModelOptions
   return withTraces(async (open) => {
     const judged = await open("what is diagnosed", trace);
     return withModelOf(judged, path, async (model) => {
+      checkNeeded(judged, against);
       const found = await diagnoseTrace(model, judged, {
         ...(tap === undefined ? {} : { tap }),
         ...(progress === undefined ? {} : { progress }),
         beside: async (judge) =>
           against === undefined ? besideOracle(model, judged, judge) : judge(await open("against", against)),
       });
-      return { ...found, line: firstLine(diagnosesText(judged.path, found)) };
+      return { ...found, line: firstLine(diagnosesText(judged.path, found, tap)) };
     });
   });
 }

@@ -12,7 +12,7 @@ export type { BudgetElement, BudgetFacts } from "../compare/within-budget.ts";
 export { DeviceError } from "../engine/errors.ts";
 export { ModelError } from "../model/errors.ts";
 export type { CaptureLevel } from "../trace/capture.ts";
-export { InputError, TraceError } from "../trace/errors.ts";
+export { InputError, InterruptedError, TraceError } from "../trace/errors.ts";
 export type { RecordSummary, Trace } from "../trace/reader.ts";
 export type { Manifest, TraceRecord } from "../trace/record.ts";
 export type { TraceFacts } from "../trace/trace-facts.ts";

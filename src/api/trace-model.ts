@@ -27,7 +27,10 @@ export interface TraceModelOptions extends PromptOptions, Partial<Omit<EngineOpt
   readonly follow?: readonly number[];
   /** Parts are "weights" (MiB to the GPU) and "steps". */
   readonly progress?: (done: number, total: number, part: string) => void;
-  /** Aborted: the step under way is written, then the promise is rejected; what was written can be read. */
+  /**
+   * Aborted: the step under way is written, then the promise is rejected with InterruptedError, and what was written can be read; in the
+   * last step the trace is complete. Aborted before: rejected with the signal's reason.
+   */
   readonly signal?: AbortSignal;
 }
 
@@ -96,9 +99,9 @@ export async function traceModel(options: TraceModelOptions): Promise<TracedMode
 function checkAsked({ prompt, chat, tokens, follow }: TraceModelOptions, steps: number): void {
   const given = [prompt, chat, tokens].filter((each) => each !== undefined).length;
   if (given !== 1) throw new InputError(`traceModel: ${given} prompts; give one of prompt, chat, tokens`);
-  if (follow !== undefined && follow.length < steps) {
+  if (follow !== undefined && follow.length !== steps) {
     throw new InputError(
-      `traceModel: follow holds ${follow.length} of ${steps} tokens; give one a step, or fewer steps`,
+      `traceModel: follow holds ${follow.length} tokens for ${steps} steps; give one a step, or leave steps out`,
     );
   }
 }

@@ -1,7 +1,7 @@
 /** `faultline diagnose`: what the bug is, from a trace with values or from sketches alone. */
 import { join } from "node:path";
 import type { Command } from "commander";
-import { diagnoseTrace } from "../compare/diagnose-trace.ts";
+import { checkNeeded, diagnoseTrace } from "../compare/diagnose-trace.ts";
 import { modelOf } from "../compare/judged-traces.ts";
 import { TraceValues } from "../compare/run-values.ts";
 import type { Model } from "../model/model.ts";
@@ -45,7 +45,7 @@ export function addDiagnose(program: Command, version: string): void {
           print(
             options,
             () => diagnosesJson(path, found),
-            () => diagnosesText(path, found),
+            () => diagnosesText(path, found, options.tap),
           );
           if (found.ops.length > 0) process.exitCode = DIVERGENT;
         } finally {
@@ -57,6 +57,7 @@ export function addDiagnose(program: Command, version: string): void {
 
 async function diagnosed(model: Model, trace: Trace, options: Options, version: string) {
   const { tap, quiet, against } = options;
+  checkNeeded(trace, against);
   const bar = progressBar("auditing", "ops", quiet);
   try {
     return await diagnoseTrace(model, trace, {

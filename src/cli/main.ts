@@ -2,9 +2,11 @@
 /** The command line: errors become one line and exit status 2. */
 import { CommanderError } from "commander";
 import { GpuTimeoutError } from "../engine/errors.ts";
-import { InputError } from "../trace/errors.ts";
+import { InputError, InterruptedError } from "../trace/errors.ts";
 import { oneLine, program } from "./program.ts";
 
+/** As of a process that Ctrl-C ended; `git bisect run` stops at it. */
+const INTERRUPTED = 130;
 /** Could not do it: what, numbers, remedy on one line. `git bisect run` skips a commit that ends with 125. */
 const COULD_NOT = process.argv.includes("--git-bisect") ? 125 : 2;
 
@@ -24,6 +26,7 @@ program.parseAsync().catch((error: unknown) => {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) process.exitCode = 0;
   } else if (error instanceof InputError) {
+    if (error instanceof InterruptedError) process.exitCode = INTERRUPTED;
     // A GPU that is still at work holds the process, whatever is left to do.
     const end = error instanceof GpuTimeoutError ? () => process.exit() : () => {};
     process.stderr.write(oneLine(`faultline: ${error.message}`), end);

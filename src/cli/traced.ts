@@ -1,12 +1,13 @@
 /** A model's run for its trace, with progress on the terminal and Ctrl-C heard. */
+import { setImmediate } from "node:timers/promises";
 import { type TraceRun, traceModel } from "../run/trace-model.ts";
-import { InputError } from "../trace/errors.ts";
+import { InterruptedError } from "../trace/errors.ts";
 import type { TraceFacts } from "../trace/trace-facts.ts";
 import { onTerminal } from "./progress.ts";
 
 const INTERRUPTED = 130;
 
-/** Ctrl-C once: the step under way is finished and written, and the run ends with InputError. Twice: the process ends at once. */
+/** Ctrl-C once: the step under way is finished and written, and the run ends with InterruptedError. Twice: the process ends at once. */
 export async function traced(
   run: Omit<TraceRun, "watch" | "signal"> & { readonly quiet?: boolean | undefined },
 ): Promise<TraceFacts> {
@@ -19,7 +20,9 @@ export async function traced(
   for (const signal of signals) process.on(signal, interrupt);
   try {
     const facts = await traceModel({ ...run, watch: onTerminal(run.quiet), signal: abort.signal });
-    if (abort.signal.aborted) throw new InputError(`interrupted in the last step; ${run.output} is complete`);
+    // The oracle never waits: a signal of its last step is delivered here.
+    await setImmediate();
+    if (abort.signal.aborted) throw new InterruptedError(`interrupted in the last step; ${run.output} is complete`);
     return facts;
   } finally {
     for (const signal of signals) process.off(signal, interrupt);

@@ -42,6 +42,15 @@ export interface DiagnoseTraceOptions {
 type During = <T>(part: "comparing" | "causes", work: () => Promise<T>) => Promise<T>;
 const UNSEEN: During = (_, work) => work();
 
+/** A reference that would not be looked at is refused. */
+export function checkNeeded(trace: Trace, against: unknown): void {
+  const valued = trace.records.filter(({ hasValues }) => hasValues).length;
+  if (against === undefined || valued === 0) return;
+  throw new InputError(
+    `${trace.path}: has values in ${valued} of ${trace.records.length} records and is judged by these alone; leave out --against, or see 'faultline audit --against'`,
+  );
+}
+
 /** Throws InputError for a tap that is not in the model or the trace, TraceError where nothing can be judged. */
 export async function diagnoseTrace(
   model: Model,

@@ -8,7 +8,7 @@ import { colors } from "./colors.ts";
 import { diagnosisLines } from "./diagnosis.ts";
 import { headroomText } from "./headroom.ts";
 import { nonFiniteText } from "./non-finite.ts";
-import { short } from "./numbers.ts";
+import { short, visible } from "./numbers.ts";
 import { type Column, table } from "./table.ts";
 
 /** Ops at fault that are told one by one. */
@@ -27,7 +27,7 @@ export function auditText(audit: JudgedAudit): string {
   const { producer, model } = trace.manifest;
   return [
     auditVerdictLine(audit),
-    `trace ${trace.path}: ${producer.name} ${producer.version}, ${producer.dtype}, ${model.file || "model not named"}`,
+    `trace ${trace.path}: ${visible(`${producer.name} ${producer.version}`)}, ${producer.dtype}, ${visible(model.file) || "model not named"}`,
     ...warnings.map((warning) => colors.yellow(`note: ${warning}`)),
     "",
     ...nonFiniteLines(audit),

@@ -78,7 +78,7 @@ export function weakEvidence({ ops }: Comparison): string {
 
 function sides({ expected, actual, envelope }: Comparison): string[] {
   const line = (label: string, { path, manifest }: Comparison["expected"]) =>
-    `${label} ${path}: ${manifest.producer.name} ${manifest.producer.version}, ${manifest.producer.dtype}, ${manifest.model.file || "model not named"}`;
+    `${label} ${path}: ${visible(`${manifest.producer.name} ${manifest.producer.version}`)}, ${manifest.producer.dtype}, ${visible(manifest.model.file) || "model not named"}`;
   return [line("expected", expected), line("actual  ", actual), ...(envelope === null ? [] : [`envelope ${envelope}`])];
 }
 

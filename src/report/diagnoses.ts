@@ -36,13 +36,18 @@ export function diagnosesJson(trace: string, { ops, judged }: DiagnosedTrace): z
   };
 }
 
-export function diagnosesText(trace: string, { ops, judged: { by, ops: all, notJudged } }: DiagnosedTrace): string {
+/** `tap`: the one that was asked for, where it was one. */
+export function diagnosesText(
+  trace: string,
+  { ops, judged: { by, ops: all, notJudged } }: DiagnosedTrace,
+  tap?: string,
+): string {
   const left =
     notJudged === 0
       ? ""
       : `note: ${notJudged} of ${all} ops could not be judged; faultline ${by === "audit" ? "audit" : "compare"} says why\n`;
   if (ops.length === 0)
-    return `${colors.green(colors.bold("match"))}: no op of ${trace} is found at fault, so there is nothing to explain\n${left}`;
+    return `${colors.green(colors.bold("match"))}: ${tap === undefined ? "no op" : tap} of ${trace} is ${tap === undefined ? "" : "not "}found at fault, so there is nothing to explain\n${left}`;
   return ops
     .flatMap(({ tap, step, evidence, diagnosis }) => {
       const cause = diagnosis === null ? null : causePhrase(diagnosis);

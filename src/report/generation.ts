@@ -158,7 +158,7 @@ export function generationText(facts: GenerationFacts, reading: Reading): string
     { path, manifest }: { path: string; manifest: typeof comparison.expected.manifest },
     ids: readonly number[],
   ) =>
-    `${label} ${manifest.producer.name} ${manifest.producer.version}, ${manifest.producer.dtype}${manifest.producer.name === "" ? ` (${path})` : ""}: ${quoted(reading.decode(ids))}`;
+    `${label} ${visible(`${manifest.producer.name} ${manifest.producer.version}`)}, ${manifest.producer.dtype}${manifest.producer.name === "" ? ` (${path})` : ""}: ${quoted(reading.decode(ids))}`;
   const word = (choice: Choice | null) => (choice === null ? "" : quoted(reading.piece(choice.id)));
   const rank = (value: number | null | undefined) => (value == null ? "" : String(value));
   const rows = pairs.map((pair) => [

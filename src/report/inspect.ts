@@ -117,7 +117,7 @@ function header({ path, manifest, partial, records, steps, step }: InspectFacts)
   const first = pieces.slice(0, 24).map(visible).join("");
   const lines = [
     `${colors.bold(path)}: ${records} records, ${steps} step${steps === 1 ? "" : "s"}${partial ? colors.yellow(" (partial: the run did not finish)") : ""}`,
-    `${model.file} (${model.architecture}, ${model.quantisation ?? "unknown blocks"}) by ${producer.name} ${producer.version} on ${producer.device}, ${producer.dtype}`,
+    `${visible(model.file)} (${model.architecture}, ${model.quantisation ?? "unknown blocks"}) by ${visible(`${producer.name} ${producer.version}`)} on ${visible(producer.device)}, ${producer.dtype}`,
     tokens === undefined
       ? `step ${step}`
       : `step ${step}: ${tokens.length} token${tokens.length === 1 ? "" : "s"}, "${first}${pieces.length > 24 ? "..." : ""}"`,

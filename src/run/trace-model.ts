@@ -10,7 +10,7 @@ import { ropePlans, ropeRecords } from "../model/rope-records.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
 import { type CaptureLevel, type Recording, tapFilter, tapMatcher } from "../trace/capture.ts";
 import { elementsOf, shapeOf } from "../trace/dims.ts";
-import { InputError } from "../trace/errors.ts";
+import { InputError, InterruptedError } from "../trace/errors.ts";
 import type { Manifest, RecordPlan } from "../trace/record.ts";
 import type { TraceFacts } from "../trace/trace-facts.ts";
 import { TraceWriter, vocabularyOf } from "../trace/writer.ts";
@@ -34,7 +34,7 @@ export interface TraceRun {
   readonly engine: EngineOptions;
   readonly version: string;
   readonly watch?: Watch;
-  /** Aborted: the step under way is finished and written, then the run ends with an InputError. */
+  /** Aborted: the step under way is finished and written, then the run ends with an InterruptedError, but for the last step's, which ends it. */
   readonly signal?: AbortSignal;
   /** Another runner than the options name: a reference that runs in this process, or an engine that makes several runs. */
   readonly open?: () => Promise<Engine>;
@@ -127,7 +127,7 @@ async function writeSteps(
       generated.push(step.next);
       progress.update(tokens.length, run.steps + 1);
       if (run.signal?.aborted && tokens.length <= run.steps) {
-        throw new InputError(
+        throw new InterruptedError(
           `interrupted after ${tokens.length} of ${run.steps + 1} steps; ${writer.partialPath} holds ${writer.count} records and can be read`,
         );
       }

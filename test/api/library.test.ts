@@ -3,7 +3,16 @@ import { existsSync, mkdtempSync, readdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { audit, compareTraces, diagnose, InputError, openTrace, TraceError, traceModel } from "../../src/api/index.ts";
+import {
+  audit,
+  compareTraces,
+  diagnose,
+  InputError,
+  InterruptedError,
+  openTrace,
+  TraceError,
+  traceModel,
+} from "../../src/api/index.ts";
 import { faultline } from "../support/cli.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "faultline-library-"));
@@ -62,6 +71,7 @@ describe("traceModel", () => {
         if (part === "steps" && done === 3) abort.abort();
       },
     });
+    await expect(run).rejects.toBeInstanceOf(InterruptedError);
     await expect(run).rejects.toThrow(/interrupted after 3 of 401 steps; .*stopped\.arrow\.partial holds 3 records/);
     expect([...parts]).toEqual(["weights", "steps"]);
     const broken = await openTrace(`${path("stopped")}.partial`);
@@ -82,7 +92,7 @@ describe("traceModel", () => {
     ["a name that is none", { prompt: "a", step: 3 }, /"step"; there are model, output, prompt/],
     ["a text for a number", { prompt: "a", steps: "3" }, /steps: .*expected number, received string$/],
     ["no device", { prompt: "a", device: "cuda" }, /device: .*"auto"\|"hardware"/],
-    ["too few tokens to follow", { prompt: "a", steps: 3, follow: [1] }, /follow holds 1 of 3 tokens/],
+    ["too few tokens to follow", { prompt: "a", steps: 3, follow: [1] }, /follow holds 1 tokens for 3 steps/],
     ["a followed token of no vocabulary", { prompt: "a", follow: [99999] }, /99999 of a decode step is outside/],
     ["a fault in the oracle", { prompt: "a", device: "oracle", faults }, /planted in GPU kernels/],
     ["a model that is none", { prompt: "a", model: "none.gguf" }, /none\.gguf: no such file/],

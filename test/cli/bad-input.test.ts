@@ -269,8 +269,9 @@ describe("a run that cannot go on", () => {
     while (written() < 100_000 && child.exitCode === null) await sleep(20);
     child.kill("SIGINT");
     const status = await ended;
+    expect(status).toBe(130);
     expectOneLine(
-      { status, stdout, stderr: ours(stderr) },
+      { status: 2, stdout, stderr: ours(stderr) },
       /interrupted after \d+ of 4001 steps; stopped\.arrow\.partial holds \d+ records and can be read/,
     );
     expect(existsSync(at("stopped.arrow"))).toBe(false);
