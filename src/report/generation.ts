@@ -55,8 +55,20 @@ function logitsOff({ judged, comparison }: GenerationFacts): string | null {
   return `the logits differ${from} beyond rounding from step ${off.step} on (${figures})`;
 }
 
+/** Sides whose own logits of what they chose are NaN or Inf: the largest of such is nobody's choice. */
+const brokenSides = ({ first }: GenerationFacts) =>
+  (["expected", "actual"] as const).filter((side) => {
+    const logit = first?.[side]?.logits[side];
+    return logit != null && !Number.isFinite(logit);
+  });
+
 /** Behind the first difference: was the choice near, and what does an exact run say. */
-function whyTheyPart({ first, row, isSampled, exactChoice }: GenerationFacts, { piece }: Reading): string {
+function whyTheyPart(facts: GenerationFacts, { piece }: Reading): string {
+  const { first, row, isSampled, exactChoice } = facts;
+  const broken = brokenSides(facts);
+  if (broken.length > 0) {
+    return `the ${broken.join(" and the ")} logits are NaN or Inf there, so what stands for a token is no choice; 'faultline audit' says where that begins`;
+  }
   if (isSampled) return "which is not the likeliest by its own logits: its sampler chose another";
   if (row === null) return "how near the choice was is not known: logits were not recorded on both sides";
   if (exactChoice !== null && exactChoice === first?.actual?.id) {
@@ -88,6 +100,7 @@ function sentenceParts(facts: GenerationFacts, reading: Reading): string[] {
     parts.push(whyTheyPart(facts, reading));
   } else parts.push(`the same ${tokens(alike)}: ${quoted(reading.decode(expected.slice(0, alike)))}`);
   if (off !== null) parts.push(`${first === null ? "yet " : ""}${off}`);
+  if (brokenSides(facts).length > 0) return parts;
   const { expected: theirs, actual: ours } = repetitions;
   if (ours !== null && theirs === null) {
     parts.push(

@@ -64,6 +64,13 @@ describe("text beside a reference's", () => {
     expect(facts.sentence).toContain(`the texts part at token ${first?.index}`);
   });
 
+  it("NaN in the logits: what stands for a token is called no choice, and its repetition nobody's habit", () => {
+    const facts = held(...PROMPT, "-n", "4", "--against", "onnx", "--fault", "memory.nan@blk.1.attn_out");
+    expect([facts.status, facts.verdict]).toEqual([1, "divergent"]);
+    expect(facts.sentence).toMatch(/the actual logits are NaN or Inf there, so what stands for a token is no choice/);
+    expect(facts.sentence).not.toMatch(/margin|repeats/);
+  });
+
   it("a fault that changes no token is found in the logits", () => {
     const facts = held(...PROMPT, "-n", "4", "--against", "onnx", "--fault", "kv.stale");
     expect(facts.expected.ids).toEqual(facts.actual.ids);
