@@ -12,7 +12,7 @@ import { traceSequence } from "./tokens.ts";
 /** A token and how it stood with both sides. */
 export interface Choice {
   readonly id: number;
-  /** Logits, and ranks from 1 on; null where that side's logits were not recorded, a rank also where its logit is NaN or Inf. */
+  /** Logits, and ranks from 1 on; null where that side's logits were not recorded. */
   readonly logits: { readonly expected: number | null; readonly actual: number | null };
   readonly ranks: { readonly expected: number | null; readonly actual: number | null };
 }
@@ -127,11 +127,7 @@ export async function generationFacts(
         expected: apply(at("expected"), pick),
         actual: apply(at("actual"), pick),
       });
-      return {
-        id,
-        logits: of((row) => row[id] ?? Number.NaN),
-        ranks: of((row) => (Number.isFinite(row[id]) ? rankOf(row, id) : null)),
-      };
+      return { id, logits: of((row) => row[id] ?? Number.NaN), ranks: of((row) => rankOf(row, id)) };
     };
     const pair = { expected: choice(theirs.ids[index], "expected"), actual: choice(ours.ids[index], "actual") };
     pairs.push({ index, ...pair, sameContext });

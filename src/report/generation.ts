@@ -55,12 +55,14 @@ function logitsOff({ judged, comparison }: GenerationFacts): string | null {
   return `the logits differ${from} beyond rounding from step ${off.step} on (${figures})`;
 }
 
-/** Sides whose own logits of what they chose are NaN or Inf: the largest of such is nobody's choice. */
-const brokenSides = ({ first }: GenerationFacts) =>
-  (["expected", "actual"] as const).filter((side) => {
-    const logit = first?.[side]?.logits[side];
-    return logit != null && !Number.isFinite(logit);
-  });
+/**
+ * Sides whose own logits of what they chose are NaN or Inf: the largest of such is nobody's choice. A sampled token may lie outside of
+ * the logits, which is no fault of theirs.
+ */
+const brokenSides = ({ first, isSampled }: GenerationFacts) =>
+  (["expected", "actual"] as const).filter((side) => !isSampled && isBroken(first?.[side]?.logits[side]));
+
+const isBroken = (logit: number | null | undefined) => logit != null && !Number.isFinite(logit);
 
 /** Behind the first difference: was the choice near, and what does an exact run say. */
 function whyTheyPart(facts: GenerationFacts, { piece }: Reading): string {
@@ -94,7 +96,9 @@ function sentenceParts(facts: GenerationFacts, reading: Reading): string[] {
   const parts: string[] = [];
   if (first?.expected && first.actual) {
     const rank = (choice: Choice, side: "expected" | "actual") =>
-      choice.ranks[side] === null ? "" : ` (rank ${choice.ranks[side]} ${side === "actual" ? "here" : "there"})`;
+      choice.ranks[side] === null || isBroken(choice.logits[side])
+        ? ""
+        : ` (rank ${choice.ranks[side]} ${side === "actual" ? "here" : "there"})`;
     const at = `the texts part at token ${first.index}: expected ${quoted(reading.piece(first.expected.id))}${rank(first.expected, "actual")}, actual ${quoted(reading.piece(first.actual.id))}${rank(first.actual, "expected")}`;
     parts.push(at);
     parts.push(whyTheyPart(facts, reading));

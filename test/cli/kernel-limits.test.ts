@@ -64,7 +64,7 @@ describe("a kernel that never ends", () => {
 it("a kernel that takes seconds is tried as any other, and refused where the limit is less", () => {
   const hash = "h ^= h << 13u; h ^= h >> 17u; h ^= h << 5u;";
   const slow = adding(
-    `if (i < size.count) { var h = i + 1u; for (var k = 0u; k < 250000000u; k++) { ${hash} } y[i] = a[i] + b[i] + select(0.0, 1.0, h == 0u); }`,
+    `if (i < size.count) { var h = i + 1u; for (var k = 0u; k < 1000000000u; k++) { ${hash} } y[i] = a[i] + b[i] + select(0.0, 1.0, h == 0u); }`,
   );
   const run = ["kernels", "--kernels", slow, "--filter", "add 1x1 normal f32", "--no-onnx", "--no-time"];
   const { status, stdout } = faultline(...run);
