@@ -1,6 +1,6 @@
 /**
- * What `import ... from "faultline"` gives: a model traced, traces opened, compared, audited and diagnosed, outputs judged. Only
- * `traceModel` loads the GPU library, when it is called; `device: "oracle"` needs no GPU.
+ * What `import ... from "faultline"` gives: a model traced, traces opened, compared, audited and diagnosed, outputs judged. The
+ * GPU library is loaded where a model is run (`traceModel`, `diagnose` beside the oracle); `device: "oracle"` needs no adapter.
  */
 export type { Audit } from "../compare/audit.ts";
 export type { AuditedOp } from "../compare/audit-node.ts";

@@ -52,7 +52,7 @@ const KNOWN: { readonly [K in keyof TraceModelOptions]-?: z.ZodType } = {
 };
 
 /**
- * Runs a model and writes its trace. Loads the GPU library, on any device but "oracle". Throws InputError where something cannot
+ * Runs a model and writes its trace. Loads the GPU library; the device "oracle" needs no adapter. Throws InputError where something cannot
  * work, with its remedy in the words of the command line (`-n` is `steps`); ModelError for a damaged file; DeviceError for the GPU's.
  */
 export async function traceModel(options: TraceModelOptions): Promise<TracedModel> {

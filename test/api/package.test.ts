@@ -107,7 +107,7 @@ describe("the installed library", () => {
     ]);
   });
 
-  it("loads the GPU library when a model is run, not before", () => {
+  it("loads the GPU library where a model is run, and not before", () => {
     const loaded = "process.report.getReport().sharedObjects.some((path) => path.endsWith('dawn.node'))";
     const judged = "withinBudget('add', [3], { a: [1], b: [2] })";
     const script = (first: string) =>
